@@ -1,0 +1,113 @@
+"""Frozen settings that are passed down, never changed; stdlib only."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from localfp4.errors import RequestError
+
+PAGE_SIZE = 64
+"""Tokens in one page of the KV cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Everything that decides how an engine is built.
+
+    Attributes:
+        model: A folder, ``org/repo`` or ``org/repo@revision``, or ``demo``.
+        device: A torch device string; ``None`` picks CUDA where there is one, else the CPU.
+        dtype: Compute type: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        max_model_len: Longest context in tokens; ``None`` takes what the model and memory allow.
+        kv_cache_dtype: ``auto`` (the compute type), ``float32``, ``bfloat16`` or ``float16``.
+        kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
+        max_batch: Most sequences that decode together.
+        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
+        prefix_caching: Reuse the pages of prompts that share a beginning.
+        threads: CPU threads for matrix work; ``None`` takes every core this process may use.
+    """
+
+    model: str
+    device: str | None = None
+    dtype: str = "auto"
+    max_model_len: int | None = None
+    kv_cache_dtype: str = "auto"
+    kv_cache_tokens: int | None = None
+    max_batch: int = 64
+    max_step_tokens: int = 512
+    prefix_caching: bool = True
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_model_len", "kv_cache_tokens", "max_batch", "max_step_tokens", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RequestError(f"{name} must be at least 1, not {value}.")
+        for name, extra in (("dtype", "auto"), ("kv_cache_dtype", "auto")):
+            allowed = (extra, "float32", "bfloat16", "float16")
+            if getattr(self, name) not in allowed:
+                raise RequestError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is chosen and when an answer ends.
+
+    Attributes:
+        max_tokens: Most tokens to generate; ``None`` lets the answer fill the context.
+        temperature: 0 is greedy; higher is more varied.
+        top_k: Keep only the k most probable tokens; 0 keeps all.
+        top_p: Keep the smallest set of tokens whose probabilities reach this sum.
+        min_p: Drop tokens less probable than this share of the most probable one.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens seen in
+            the prompt or the answer (Keskar et al. 2019, CTRL); 1 is off.
+        presence_penalty: Subtracted once from the logits of tokens already in the answer.
+        frequency_penalty: Subtracted per occurrence in the answer.
+        logit_bias: Token id to a number added to its logit.
+        seed: Makes the answer repeatable, whatever else is in the batch.
+        stop: Strings that end the answer; they are not part of it.
+        stop_token_ids: Tokens that end the answer, beside the model's own.
+        ignore_eos: Do not stop at the model's end tokens.
+        logprobs: Number of alternatives to report per token; ``None`` reports nothing, 0 only
+            the chosen token. Log-probabilities are of the unmodified distribution.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    stop_token_ids: Sequence[int] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        self._check("temperature", 0 <= self.temperature <= 100, "between 0 and 100")
+        self._check("top_k", self.top_k >= 0, "0 (off) or more")
+        self._check("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
+        self._check("min_p", 0 <= self.min_p <= 1, "between 0 and 1")
+        self._check(
+            "repetition_penalty", 0 < self.repetition_penalty <= 100, "above 0, at most 100"
+        )
+        self._check("presence_penalty", abs(self.presence_penalty) <= 100, "between -100 and 100")
+        self._check("frequency_penalty", abs(self.frequency_penalty) <= 100, "between -100 and 100")
+        biases_finite = all(math.isfinite(b) for b in self.logit_bias.values())
+        self._check("logit_bias", biases_finite, "made of finite numbers")
+        listed = not isinstance(self.stop, str) and all(self.stop)
+        self._check("stop", listed, "a sequence of strings, none of them empty")
+        self._check(
+            "logprobs", self.logprobs is None or 0 <= self.logprobs <= 100, "between 0 and 100"
+        )
+
+    def _check(self, name: str, fine: bool, rule: str) -> None:
+        if not fine:
+            raise RequestError(f"{name} must be {rule}, not {getattr(self, name)!r}.")

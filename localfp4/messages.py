@@ -1,0 +1,195 @@
+"""What crosses the boundary between a front end and an engine; stdlib only, picklable."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from localfp4.config import SamplingParams
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class ChatMessage(TypedDict):
+    """One turn of a conversation, as OpenAI's API has it."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One answer to be generated; exactly one of the three inputs is set.
+
+    Attributes:
+        id: Chosen by the sender; names the request in every event and in a cancellation.
+        messages: A conversation, rendered through the model's own chat template.
+        prompt: Plain text, encoded as it is.
+        token_ids: Token ids, for models without a tokenizer.
+        sampling: How tokens are chosen.
+        trim: Drop the oldest turns (never the system turn) of a conversation that is too long,
+            instead of refusing it.
+    """
+
+    id: str
+    messages: tuple[ChatMessage, ...] | None = None
+    prompt: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    trim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural-log probability of a token and of the most probable alternatives."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A request was accepted: the length of its prompt, and how many old turns were dropped."""
+
+    id: str
+    prompt_tokens: int
+    dropped_turns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next piece of an answer; ``text`` never splits a character and may be empty."""
+
+    id: str
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an answer, with its timings.
+
+    Attributes:
+        reason: ``stop`` (end token or stop string), ``length`` or ``cancelled``.
+        prompt_tokens: Length of the prompt.
+        cached_tokens: Prompt tokens whose pages were reused.
+        output_tokens: Generated tokens, the end token included.
+        ttft_s: Time to first token in seconds, queueing included; 0 where none came.
+        duration_s: Time from arrival to the last token in seconds.
+    """
+
+    id: str
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    ttft_s: float
+    duration_s: float
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Tokens per second after the first one; 0 for answers of a single token."""
+        decode_s = self.duration_s - self.ttft_s
+        return (self.output_tokens - 1) / decode_s if self.output_tokens > 1 and decode_s else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request was refused or broke; ``message`` is one sentence for the user."""
+
+    id: str
+    message: str
+
+
+Event = Started | Delta | Finished | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """How far loading has come: a stage in words, and bytes where they can be counted."""
+
+    stage: str
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What was loaded, for the status line.
+
+    Attributes:
+        name: What the user asked for.
+        family: ``model_type`` of the checkpoint.
+        parameters: Number of parameters.
+        weight_format: Such as ``NVFP4 W4A16`` or ``BF16``.
+        kernel_path: What the linear layers run, in words.
+        device: Such as ``cpu`` or ``NVIDIA GeForce RTX 4090``.
+        dtype: Compute type.
+        max_model_len: Longest context in tokens.
+        kv_cache_tokens: Size of the KV cache in tokens.
+        weight_bytes: Bytes of the weights as they lie in memory.
+        kv_cache_bytes: Bytes of the KV cache.
+        load_s: Seconds from the start of loading.
+        has_chat_template: Whether conversations can be rendered.
+        sampling: The model's own defaults (``generation_config.json``).
+        vocab_size: Token ids are below this.
+    """
+
+    name: str
+    family: str
+    parameters: int
+    weight_format: str
+    kernel_path: str
+    device: str
+    dtype: str
+    max_model_len: int
+    kv_cache_tokens: int
+    weight_bytes: int
+    kv_cache_bytes: int
+    load_s: float
+    has_chat_template: bool
+    sampling: SamplingParams
+    vocab_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A snapshot of the running engine, sent a few times a second while it works.
+
+    Attributes:
+        phase: ``idle``, ``prefill`` or ``decode``.
+        running: Sequences in the batch.
+        waiting: Sequences in the queue.
+        tokens_per_s: Generated tokens per second over the last moment, all sequences together.
+        prefill_done: Prompt tokens processed of those being prefilled.
+        prefill_total: Prompt tokens to process.
+        kv_used_tokens: Tokens of the KV cache in use by live sequences.
+        kv_total_tokens: Size of the KV cache in tokens.
+        memory_used_bytes: GPU memory in use on the device, or this process's resident memory on
+            a CPU.
+        memory_total_bytes: Memory of the device, or of the computer.
+    """
+
+    phase: Literal["idle", "prefill", "decode"]
+    running: int
+    waiting: int
+    tokens_per_s: float
+    prefill_done: int
+    prefill_total: int
+    kv_used_tokens: int
+    kv_total_tokens: int
+    memory_used_bytes: int
+    memory_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer of the Python API.
+
+    ``token_ids`` leaves out the token that ended the answer, as ``text`` does.
+    """
+
+    text: str
+    token_ids: list[int]
+    finish_reason: FinishReason
+    logprobs: list[TokenLogprob] | None = None
