@@ -1,0 +1,107 @@
+"""Token ids to text while they are generated, one at a time and in linear time.
+
+Knows neither vocabularies nor files: :class:`localfp4.text.tokenizer.Tokenizer` makes these.
+"""
+
+import codecs
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from localfp4.text.pieces import PieceDecoder
+
+_LONGEST_CHARACTER = 4
+"""Bytes in the longest character of UTF-8, and so the most tokens that it can be split into."""
+
+
+class Detokenizer(Protocol):
+    """The text of a growing list of tokens.
+
+    The pieces joined are the text of the whole list. A piece never holds a part of a character;
+    bytes that are no UTF-8 become U+FFFD as soon as that is certain.
+    """
+
+    def add(self, token_id: int) -> str:
+        """Return the text that ``token_id`` completes, which may be empty."""
+
+    def flush(self) -> str:
+        """Return what is still held back: U+FFFD if the last character is incomplete."""
+
+
+class ByteDetokenizer:
+    """A detokenizer for tokens that stand for bytes whatever their neighbours are."""
+
+    def __init__(self, pieces: PieceDecoder, spell: Callable[[int], str | None]) -> None:
+        """Start a text.
+
+        Args:
+            pieces: Turns a token into bytes.
+            spell: Returns a token as the vocabulary spells it; ``None`` leaves it out.
+        """
+        self._pieces = pieces
+        self._spell = spell
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._first = True
+        self._to_strip = pieces.strip_count
+
+    def add(self, token_id: int) -> str:
+        """Return the text that ``token_id`` completes, which may be empty."""
+        token = self._spell(token_id)
+        if token is None:
+            return ""
+        data = self._pieces.to_bytes(token, first=self._first)
+        self._first = False
+        return self._strip_start(self._utf8.decode(data))
+
+    def flush(self) -> str:
+        """Return U+FFFD if the last character is incomplete, else nothing."""
+        return self._strip_start(self._utf8.decode(b"", final=True))
+
+    def _strip_start(self, text: str) -> str:
+        while self._to_strip and text:
+            if text[0] != self._pieces.strip_char:
+                self._to_strip = 0
+                break
+            text = text[1:]
+            self._to_strip -= 1
+        return text
+
+
+class WindowDetokenizer:
+    """A detokenizer for any other tokenizer: decodes the newest tokens after the ones before.
+
+    Each step decodes a dozen tokens at most, however long the text is.
+    """
+
+    def __init__(
+        self, decode: Callable[[Sequence[int]], str], spell: Callable[[int], str | None]
+    ) -> None:
+        """Start a text.
+
+        Args:
+            decode: Returns the text of a list of tokens.
+            spell: Returns ``None`` for tokens to leave out.
+        """
+        self._decode = decode
+        self._spell = spell
+        self._shown: list[int] = []
+        self._held: list[int] = []
+
+    def add(self, token_id: int) -> str:
+        """Return the text that ``token_id`` completes, which may be empty."""
+        if self._spell(token_id) is None:
+            return ""
+        self._held.append(token_id)
+        text = self._held_text()
+        if text.endswith("\ufffd") and len(self._held) < _LONGEST_CHARACTER:
+            return ""
+        self._shown, self._held = self._held, []
+        return text
+
+    def flush(self) -> str:
+        """Return the text of the tokens still held back."""
+        text = self._held_text()
+        self._shown, self._held = self._shown + self._held, []
+        return text
+
+    def _held_text(self) -> str:
+        return self._decode(self._shown + self._held)[len(self._decode(self._shown)) :]

@@ -1,0 +1,41 @@
+"""Reads the small text files beside a checkpoint; knows nothing of what they mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from localfp4.errors import CheckpointError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``, or an empty one where there is no such file.
+
+    Raises:
+        CheckpointError: The file cannot be read or does not hold a JSON object.
+    """
+    text = read_text(path)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}): fetch it again.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(value).__name__}.")
+    return value
+
+
+def read_text(path: Path) -> str | None:
+    """Return the UTF-8 text in ``path``, or ``None`` where there is no such file.
+
+    Raises:
+        CheckpointError: The file cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not UTF-8 text: fetch it again.") from error
