@@ -1,0 +1,1 @@
+"""Checkpoints: from a model's name to checked tensors; knows formats, not architectures."""
