@@ -1,0 +1,1 @@
+"""Model architectures: a ``DecoderSpec`` says what a model is, one ``Decoder`` runs it."""

@@ -1,0 +1,87 @@
+"""The one decoder, driven by a spec; knows nothing of files, requests or sampling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from localfp4.models.attention import Attention, LayerCache
+from localfp4.models.batch import ForwardBatch
+from localfp4.models.feed_forward import Mlp, Moe
+from localfp4.models.linear import Linear
+from localfp4.models.spec import DecoderSpec, RopeSpec
+from localfp4_kernels.rms_norm import rms_norm_torch
+from localfp4_kernels.rope import rope_angles_torch
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One pre-norm block; the norms are ``[H]``."""
+
+    attention_norm: torch.Tensor
+    attention: Attention
+    feed_forward_norm: torch.Tensor
+    feed_forward: Mlp | Moe
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """A decoder-only transformer with its weights.
+
+    Attributes:
+        spec: What it is.
+        embedding: ``[V, H]``.
+        layers: The blocks, bottom to top.
+        norm: ``[H]``, after the last block.
+        head: ``[H] -> [V]``; shares the embedding's tensor where the model ties them.
+        frequencies: float32 ``[D/2]`` for each distinct rotary embedding.
+    """
+
+    spec: DecoderSpec
+    embedding: torch.Tensor
+    layers: tuple[Layer, ...]
+    norm: torch.Tensor
+    head: Linear
+    frequencies: dict[RopeSpec, torch.Tensor]
+
+    def forward(self, batch: ForwardBatch, caches: Sequence[LayerCache]) -> torch.Tensor:
+        """Run the blocks and return the final hidden states ``[T, H]``, normalised.
+
+        The new keys and values are written into ``caches``, one per layer.
+        """
+        eps = self.spec.norm_eps
+        angles = self._angles(batch.positions)
+        x = functional.embedding(batch.token_ids, self.embedding)
+        for layer, cache in zip(self.layers, caches, strict=True):
+            normed = rms_norm_torch(x, layer.attention_norm, eps)
+            rope = angles[layer.attention.spec.rope]
+            x = x + layer.attention.forward(normed, rope, cache, batch)
+            normed = rms_norm_torch(x, layer.feed_forward_norm, eps)
+            x = x + layer.feed_forward.forward(normed)
+        return rms_norm_torch(x, self.norm, eps)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits ``[R, V]`` for rows of :meth:`forward`'s result."""
+        return self.head.forward(hidden).float()
+
+    def _angles(self, positions: torch.Tensor) -> dict[RopeSpec, tuple[torch.Tensor, torch.Tensor]]:
+        return {
+            rope: rope_angles_torch(
+                positions, frequencies, rope.attention_factor, self.embedding.dtype
+            )
+            for rope, frequencies in self.frequencies.items()
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights; a tied head counts once."""
+        tied = self.head.weight.data_ptr() == self.embedding.data_ptr()
+        blocks = sum(
+            layer.attention_norm.nbytes
+            + layer.feed_forward_norm.nbytes
+            + layer.attention.nbytes
+            + layer.feed_forward.nbytes
+            for layer in self.layers
+        )
+        return self.embedding.nbytes + self.norm.nbytes + blocks + (0 if tied else self.head.nbytes)
