@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional
 
+from localfp4_kernels.paged_view import paged_view_torch
+
 
 def prefill_attention_torch(
     q: torch.Tensor,
@@ -28,32 +30,31 @@ def prefill_attention_torch(
         ``[T, Hq, D]`` in the type of ``q``.
     """
     tokens, heads, _ = q.shape
-    kv_heads = k_cache.shape[1]
+    first = seq_len - tokens
+    start = 0 if window is None else max(0, first - window + 1)
+    pages = block_table.tolist()
+    shared = heads // k_cache.shape[1]
     k, v = (
-        cache.transpose(1, 2)[block_table]
-        .flatten(0, 1)[:seq_len]
-        .to(q.dtype)
-        .transpose(0, 1)
-        .repeat_interleave(heads // kv_heads, dim=0)
+        paged_view_torch(cache, pages, start, seq_len, q.dtype).repeat_interleave(shared, dim=1)
         for cache in (k_cache, v_cache)
     )
-    whole_prompt = tokens == seq_len and (window is None or window >= seq_len)
+    plain = first == 0 and (window is None or window >= seq_len)
     out = functional.scaled_dot_product_attention(
         q.transpose(0, 1).unsqueeze(0),
-        k.unsqueeze(0),
-        v.unsqueeze(0),
-        attn_mask=None if whole_prompt else _causal_mask(tokens, seq_len, window, q.device),
-        is_causal=whole_prompt,
+        k,
+        v,
+        attn_mask=None if plain else _causal_mask(first, start, seq_len, window, q.device),
+        is_causal=plain,
         scale=scale,
     )
     return out.squeeze(0).transpose(0, 1)
 
 
 def _causal_mask(
-    tokens: int, seq_len: int, window: int | None, device: torch.device
+    first: int, start: int, seq_len: int, window: int | None, device: torch.device
 ) -> torch.Tensor:
-    """Return bool ``[T, seq_len]``, true where a query of the chunk may look."""
-    query = torch.arange(seq_len - tokens, seq_len, device=device).unsqueeze(1)
-    key = torch.arange(seq_len, device=device)
+    """Return bool ``[T, seq_len - start]``, true where a query of the chunk may look."""
+    query = torch.arange(first, seq_len, device=device).unsqueeze(1)
+    key = torch.arange(start, seq_len, device=device)
     seen = key <= query
     return seen if window is None else seen & (key > query - window)

@@ -1,0 +1,1 @@
+"""Requests in, tokens out: sequences, the page table, the scheduler and the loop."""

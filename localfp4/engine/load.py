@@ -1,0 +1,158 @@
+"""From a model's name to everything an engine needs; the only place where the parts meet."""
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from localfp4.checkpoint.hub import download
+from localfp4.checkpoint.index import Checkpoint, open_checkpoint
+from localfp4.checkpoint.kinds import format_name
+from localfp4.config import PAGE_SIZE, EngineConfig, SamplingParams
+from localfp4.engine.prompt import PromptEncoder
+from localfp4.errors import RequestError
+from localfp4.messages import LoadProgress, ModelInfo
+from localfp4.models.decoder import Decoder
+from localfp4.models.families import decoder_spec
+from localfp4.models.load import load_decoder
+from localfp4.models.plan import MemoryPlan, parameter_count, plan_memory
+from localfp4.models.spec import DecoderSpec
+from localfp4.runner.kv_cache import allocate_kv_cache
+from localfp4.runner.runner import Runner
+from localfp4.telemetry.cpu import usable_cores
+from localfp4.telemetry.memory import system_memory
+from localfp4.text.template import ChatTemplate
+from localfp4.text.tokenizer import Tokenizer, stop_token_ids
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to run.
+
+    Attributes:
+        runner: Runs its steps.
+        prompts: Encodes requests.
+        stop_ids: Tokens that end an answer.
+        pages: Size of the KV cache in pages.
+        info: What the front end shows.
+    """
+
+    runner: Runner
+    prompts: PromptEncoder
+    stop_ids: frozenset[int]
+    pages: int
+    info: ModelInfo
+
+
+def load_model(config: EngineConfig) -> Generator[LoadProgress, None, LoadedModel]:
+    """Find, check and load a model, yielding progress.
+
+    Raises:
+        UserError: It cannot be found, read, supported or fitted into memory.
+    """
+    started = time.perf_counter()
+    device = _device(config)
+    folder = yield from download(config.model)
+    yield LoadProgress("checking the checkpoint")
+    checkpoint = open_checkpoint(folder)
+    spec = decoder_spec(dict(checkpoint.config))
+    tied = not any(name.startswith("lm_head.") for name in checkpoint.tensors)
+    plan = plan_memory(config, spec, tied=tied, device=device.type, free_bytes=_free_bytes(device))
+    tokenizer = _tokenizer(checkpoint)
+    template = ChatTemplate.from_folder(folder)
+    decoder = yield from load_decoder(checkpoint, spec, getattr(torch, plan.dtype), device)
+    yield LoadProgress("allocating the KV cache")
+    pages = plan.kv_cache_tokens // PAGE_SIZE
+    caches = allocate_kv_cache(spec, pages, getattr(torch, plan.kv_dtype), device)
+    return LoadedModel(
+        runner=Runner(decoder, caches, device),
+        prompts=PromptEncoder(tokenizer, template, spec.vocab_size, plan.max_model_len),
+        stop_ids=stop_token_ids(folder, tokenizer),
+        pages=pages,
+        info=_info(config, checkpoint, spec, plan, decoder, device, tied, template, started),
+    )
+
+
+def _device(config: EngineConfig) -> torch.device:
+    """Choose the device, and give matrix work its threads where that is the CPU."""
+    name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RequestError(f"There is no device '{name}'; use cpu, cuda or cuda:0.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError(f"Device '{name}' is not supported; use cpu or cuda.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RequestError(
+            "This PyTorch sees no CUDA device; install a CUDA build of PyTorch and a current "
+            "driver, or use --device cpu."
+        )
+    if device.type == "cpu":
+        torch.set_num_threads(config.threads or usable_cores())
+    return device
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    return system_memory().available_bytes
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
+    """Load the tokenizer; a folder without any still runs on token ids."""
+    known = ("tokenizer.json", "tekken.json", "tokenizer.model")
+    if not any((checkpoint.folder / name).exists() for name in known):
+        return None
+    return Tokenizer.from_folder(checkpoint.folder)
+
+
+def _info(
+    config: EngineConfig,
+    checkpoint: Checkpoint,
+    spec: DecoderSpec,
+    plan: MemoryPlan,
+    decoder: Decoder,
+    device: torch.device,
+    tied: bool,
+    template: ChatTemplate | None,
+    started: float,
+) -> ModelInfo:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return ModelInfo(
+        name=config.model,
+        family=spec.family,
+        parameters=parameter_count(spec, tied=tied),
+        weight_format=format_name(checkpoint),
+        kernel_path=f"torch {plan.dtype}",
+        device=name,
+        dtype=plan.dtype,
+        max_model_len=plan.max_model_len,
+        kv_cache_tokens=plan.kv_cache_tokens,
+        weight_bytes=decoder.nbytes,
+        kv_cache_bytes=plan.kv_cache_tokens * plan.kv_bytes_per_token,
+        load_s=time.perf_counter() - started,
+        has_chat_template=template is not None,
+        sampling=_default_sampling(checkpoint.generation_config),
+        vocab_size=spec.vocab_size,
+    )
+
+
+def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:
+    """Read the model's own defaults, as far as they make sense.
+
+    ``do_sample: false`` is greedy; files that say nothing get temperature 1, as transformers has
+    it.
+    """
+    defaults = SamplingParams()
+    if not generation.get("do_sample", True):
+        return replace(defaults, temperature=0.0)
+    for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"):
+        change: dict[str, Any] = {name: generation.get(name)}
+        if isinstance(change[name], int | float) and not isinstance(change[name], bool):
+            with suppress(RequestError):
+                defaults = replace(defaults, **change)
+    return defaults

@@ -1,0 +1,311 @@
+"""The Python API: a model in this process."""
+
+import itertools
+import operator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self, TypeGuard
+
+import torch
+
+from localfp4.config import EngineConfig, SamplingParams
+from localfp4.engine.engine import Engine, load_engine
+from localfp4.errors import RequestError
+from localfp4.messages import (
+    ChatMessage,
+    Completion,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    ModelInfo,
+    Request,
+    TokenLogprob,
+)
+from localfp4.runner.runner import StepResult
+from localfp4.runner.work import Collect
+
+Prompt = str | Mapping[str, Sequence[int]]
+"""Text, or ``{"prompt_token_ids": [...]}``."""
+
+Conversation = Sequence[ChatMessage]
+
+
+class LLM:
+    """A loaded model. Close it, or use it as a context manager, to free its memory.
+
+    Everything runs through the same paged, batched engine as the chat. Not safe to share
+    between threads.
+
+    Args:
+        model: A folder, ``org/repo[@revision]``, or ``demo``.
+        device: A torch device; ``None`` picks CUDA where there is one, else the CPU.
+        dtype: Compute type; ``auto`` chooses by device and memory.
+        max_model_len: Longest context in tokens; ``None`` takes what model and memory allow.
+        kv_cache_dtype: Type of the KV cache; ``auto`` is the compute type.
+        kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
+        max_batch: Most sequences that decode together.
+        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
+        prefix_caching: Reuse the pages of prompts that share a beginning.
+        threads: CPU threads; ``None`` takes every core.
+
+    Raises:
+        UserError: The model cannot be found, read, supported or fitted into memory.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        device: str | None = None,
+        dtype: str = "auto",
+        max_model_len: int | None = None,
+        kv_cache_dtype: str = "auto",
+        *,
+        kv_cache_tokens: int | None = None,
+        max_batch: int = 64,
+        max_step_tokens: int = 512,
+        prefix_caching: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        config = EngineConfig(
+            model=str(model),
+            device=device,
+            dtype=dtype,
+            max_model_len=max_model_len,
+            kv_cache_dtype=kv_cache_dtype,
+            kv_cache_tokens=kv_cache_tokens,
+            max_batch=max_batch,
+            max_step_tokens=max_step_tokens,
+            prefix_caching=prefix_caching,
+            threads=threads,
+        )
+        self._ids = itertools.count()
+        self._inboxes: dict[str, deque[Event]] = {}
+        self._engine: Engine | None = _load(config)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What was loaded."""
+        return self._running().info
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> list[Completion]:
+        """Continue each prompt and return the answers in order.
+
+        Args:
+            prompts: Texts or ``{"prompt_token_ids": [...]}``; one alone counts as a list of one.
+            sampling_params: One for all, or one each; ``None`` takes the model's own defaults.
+
+        Raises:
+            UserError: A prompt is empty, too long, or needs a tokenizer the model lacks.
+        """
+        listed = [prompts] if isinstance(prompts, str | Mapping) else list(prompts)
+        params = self._params(sampling_params, len(listed))
+        return self._complete(
+            [self._request(prompt, p) for prompt, p in zip(listed, params, strict=True)]
+        )
+
+    def chat(
+        self,
+        messages: Conversation | Sequence[Conversation],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+    ) -> list[Completion]:
+        """Answer one conversation, or several, through the model's chat template.
+
+        Raises:
+            UserError: A conversation is empty or too long, or the model has no chat template.
+        """
+        listed = _conversations(messages)
+        params = self._params(sampling_params, len(listed))
+        return self._complete(
+            [self._request(turns, p) for turns, p in zip(listed, params, strict=True)]
+        )
+
+    def stream(
+        self, prompt: Prompt | Conversation, sampling_params: SamplingParams | None = None
+    ) -> Iterator[Delta]:
+        """Yield one answer piece by piece; ending the iteration early cancels it.
+
+        Raises:
+            UserError: As :meth:`generate` and :meth:`chat`.
+        """
+        for event in self.events(prompt, sampling_params):
+            if isinstance(event, Delta):
+                yield event
+
+    def events(
+        self, prompt: Prompt | Conversation, sampling_params: SamplingParams | None = None
+    ) -> Iterator[Event]:
+        """Yield everything about one answer: ``Started``, each ``Delta``, and ``Finished``.
+
+        Raises:
+            UserError: As :meth:`generate` and :meth:`chat`.
+        """
+        [params] = self._params(sampling_params, 1)
+        yield from self._run([self._request(prompt, params)])
+
+    def score(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Return the log-probability of each token after the first, float32 ``[T - 1]``."""
+        chunks = self._collect(token_ids, Collect.SCORES)
+        return torch.tensor([score for chunk in chunks for score in chunk.scores])
+
+    def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Return the logits at every position, float32 ``[T, vocab]`` on the CPU."""
+        chunks = self._collect(token_ids, Collect.LOGITS)
+        return torch.cat([chunk.logits for chunk in chunks if chunk.logits is not None])
+
+    def close(self) -> None:
+        """Free the model's memory. May be called twice."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise RequestError("This LLM is closed; make a new one.")
+        return self._engine
+
+    def _request(self, prompt: Prompt | Conversation, params: SamplingParams) -> Request:
+        name = str(next(self._ids))
+        if isinstance(prompt, str):
+            return Request(name, prompt=prompt, sampling=params)
+        if isinstance(prompt, Mapping):
+            return Request(name, token_ids=_token_ids(prompt), sampling=params)
+        if _is_conversation(prompt):
+            return Request(name, messages=tuple(prompt), sampling=params)
+        raise RequestError(
+            'A prompt is a text, {"prompt_token_ids": [...]} or a conversation, '
+            f"not a {type(prompt).__name__}."
+        )
+
+    def _params(
+        self, params: SamplingParams | Sequence[SamplingParams] | None, count: int
+    ) -> list[SamplingParams]:
+        if params is None:
+            params = self.info.sampling
+        if isinstance(params, SamplingParams):
+            return [params] * count
+        if not all(isinstance(one, SamplingParams) for one in params):
+            raise RequestError("Sampling parameters must be SamplingParams, one for all or a list.")
+        if len(params) != count:
+            raise RequestError(f"{count} prompts came with {len(params)} sampling parameters.")
+        return list(params)
+
+    def _complete(self, requests: Sequence[Request]) -> list[Completion]:
+        answers = {request.id: _Partial() for request in requests}
+        for event in self._run(requests):
+            if isinstance(event, Delta):
+                answers[event.id].add(event)
+            elif isinstance(event, Finished):
+                answers[event.id].finish_reason = event.reason
+        return [answers[r.id].completion(r.sampling.logprobs is not None) for r in requests]
+
+    def _collect(self, token_ids: Sequence[int], what: Collect) -> list[StepResult]:
+        request = self._request({"prompt_token_ids": token_ids}, SamplingParams(max_tokens=1))
+        for _ in self._run([request], what):
+            pass
+        return self._running().take_collected(request.id)
+
+    def _run(
+        self, requests: Sequence[Request], collect: Collect = Collect.NOTHING
+    ) -> Iterator[Event]:
+        """Run requests to their end; a refused one, or an interruption, cancels the others.
+
+        A stream may be paused meanwhile: its events wait for it in an inbox of its own.
+        """
+        engine = self._running()
+        inbox: deque[Event] = deque()
+        unfinished = {request.id for request in requests}
+        self._inboxes |= dict.fromkeys(unfinished, inbox)
+        try:
+            for request in requests:
+                engine.add(request, collect)
+            while unfinished:
+                event = self._next_event(inbox)
+                if isinstance(event, Failed):
+                    raise RequestError(event.message)
+                if isinstance(event, Finished):
+                    unfinished.remove(event.id)
+                yield event
+        finally:
+            for request in requests:
+                del self._inboxes[request.id]
+                engine.cancel(request.id)
+
+    def _next_event(self, inbox: deque[Event]) -> Event:
+        """Let the engine work, for every request it has, until the inbox holds an event."""
+        while not inbox:
+            engine = self._running()
+            if not engine.has_work():
+                raise RequestError("An interruption took this answer along; ask for it again.")
+            for event in engine.step():
+                if event.id in self._inboxes:
+                    self._inboxes[event.id].append(event)
+        return inbox.popleft()
+
+
+class _Partial:
+    """An answer of which pieces are still coming."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.token_ids: list[int] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.finish_reason: FinishReason = "cancelled"
+
+    def add(self, delta: Delta) -> None:
+        self.text.append(delta.text)
+        self.token_ids += delta.token_ids
+        self.logprobs += delta.logprobs
+
+    def completion(self, with_logprobs: bool) -> Completion:
+        logprobs = self.logprobs if with_logprobs else None
+        return Completion("".join(self.text), self.token_ids, self.finish_reason, logprobs)
+
+
+def _load(config: EngineConfig) -> Engine:
+    """Run the loading to its end; progress is for front ends."""
+    loading = load_engine(config)
+    while True:
+        try:
+            next(loading)
+        except StopIteration as done:
+            engine: Engine = done.value
+            return engine
+
+
+def _token_ids(prompt: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    if "prompt_token_ids" not in prompt:
+        raise RequestError("A prompt that is a dict needs the key 'prompt_token_ids'.")
+    try:
+        return tuple(operator.index(token) for token in prompt["prompt_token_ids"])
+    except TypeError as error:
+        raise RequestError("Token ids must be a list of integers.") from error
+
+
+def _conversations(messages: Conversation | Sequence[Conversation]) -> list[Conversation]:
+    if _is_conversation(messages):
+        return [messages]
+    if isinstance(messages, list | tuple) and all(map(_is_conversation, messages)):
+        return list(messages)
+    raise RequestError("A conversation is a list of messages with role and content.")
+
+
+def _is_conversation(messages: object) -> TypeGuard[Conversation]:
+    return isinstance(messages, list | tuple) and all(isinstance(m, Mapping) for m in messages)

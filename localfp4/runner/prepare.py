@@ -1,0 +1,52 @@
+"""Turning a step's work into the tensors the decoder takes."""
+
+from collections.abc import Sequence
+
+import torch
+
+from localfp4.config import PAGE_SIZE
+from localfp4.models.batch import ForwardBatch, PrefillChunk
+from localfp4.runner.work import Work
+
+
+def prepare(work: Sequence[Work], device: torch.device) -> ForwardBatch:
+    """Lay the step out row by row; decoding sequences must come first in ``work``."""
+    token_ids: list[int] = []
+    positions: list[int] = []
+    pages: list[int] = []
+    prefills: list[PrefillChunk] = []
+    for item in work:
+        first_row = len(token_ids)
+        token_ids += item.tokens[item.start : item.end]
+        positions += range(item.start, item.end)
+        pages += [item.pages[place // PAGE_SIZE] for place in range(item.start, item.end)]
+        if not item.is_decode:
+            used = item.pages[: _pages_for(item.end)]
+            table = torch.tensor(used, dtype=torch.long, device=device)
+            prefills.append(PrefillChunk(first_row, len(token_ids), table, item.end))
+    decodes = [item for item in work if item.is_decode]
+    position = torch.tensor(positions, dtype=torch.long, device=device)
+    return ForwardBatch(
+        token_ids=torch.tensor(token_ids, dtype=torch.long, device=device),
+        positions=position,
+        pages=torch.tensor(pages, dtype=torch.long, device=device),
+        offsets=position % PAGE_SIZE,
+        decodes=len(decodes),
+        block_tables=_block_tables(decodes, device),
+        seq_lens=torch.tensor([item.end for item in decodes], dtype=torch.long, device=device),
+        prefills=tuple(prefills),
+    )
+
+
+def _block_tables(decodes: Sequence[Work], device: torch.device) -> torch.Tensor:
+    """Return the pages of each sequence, padded with its own first page."""
+    width = max((_pages_for(item.end) for item in decodes), default=0)
+    tables = []
+    for item in decodes:
+        used = list(item.pages[: _pages_for(item.end)])
+        tables.append(used + used[:1] * (width - len(used)))
+    return torch.tensor(tables, dtype=torch.long, device=device).view(len(decodes), width)
+
+
+def _pages_for(tokens: int) -> int:
+    return -(-tokens // PAGE_SIZE)

@@ -1,0 +1,90 @@
+"""Running one step of a model: work in, chosen tokens out. Knows nothing of requests or queues."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from localfp4.models.attention import LayerCache
+from localfp4.models.decoder import Decoder
+from localfp4.runner.prepare import prepare
+from localfp4.runner.sampler import Sampled, sample
+from localfp4.runner.work import Collect, Work
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step brought for one sequence.
+
+    Attributes:
+        sampled: The next token, or ``None`` while the prompt goes on.
+        logits: float32 ``[n, V]`` of the processed positions, where collected.
+        scores: Log-probability of the token after each processed position, where collected; the
+            last position of a sequence has none.
+    """
+
+    sampled: Sampled | None = None
+    logits: torch.Tensor | None = None
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A decoder with its cache."""
+
+    decoder: Decoder
+    caches: tuple[LayerCache, ...]
+    device: torch.device
+
+    @torch.inference_mode()
+    def run(self, work: Sequence[Work]) -> list[StepResult]:
+        """Process every item of ``work``; decoding sequences must come first."""
+        hidden = self.decoder.forward(prepare(work, self.device), self.caches)
+        rows = _output_rows(work)
+        logits = self.decoder.logits(hidden if len(rows) == len(hidden) else hidden[rows])
+        results: list[StepResult] = []
+        # Collected positions are read before sampling, which changes penalised rows in place.
+        row, last_rows = 0, []
+        for item in work:
+            count = _wanted_rows(item)
+            results.append(_collect(item, logits[row : row + count]))
+            row += count
+            if item.draw is not None:
+                last_rows.append(row - 1)
+        draws = [item.draw for item in work if item.draw is not None]
+        if not draws:
+            return results
+        chosen = sample(logits if len(last_rows) == len(logits) else logits[last_rows], draws)
+        tokens = iter(chosen)
+        return [
+            result if item.draw is None else StepResult(next(tokens), result.logits, result.scores)
+            for item, result in zip(work, results, strict=True)
+        ]
+
+
+def _wanted_rows(item: Work) -> int:
+    """Return how many of an item's positions need logits."""
+    if item.collect is not Collect.NOTHING:
+        return item.end - item.start
+    return 0 if item.draw is None else 1
+
+
+def _output_rows(work: Sequence[Work]) -> list[int]:
+    """Return the rows of the step whose logits are needed."""
+    rows: list[int] = []
+    end = 0
+    for item in work:
+        end += item.end - item.start
+        rows += range(end - _wanted_rows(item), end)
+    return rows
+
+
+def _collect(item: Work, logits: torch.Tensor) -> StepResult:
+    if item.collect is Collect.LOGITS:
+        return StepResult(logits=logits.cpu().clone())
+    if item.collect is Collect.SCORES:
+        following = list(item.tokens[item.start + 1 : item.end + 1])
+        ids = torch.tensor(following, dtype=torch.long, device=logits.device).unsqueeze(1)
+        scores = logits[: len(following)].log_softmax(-1).gather(1, ids)
+        return StepResult(scores=tuple(scores.squeeze(1).tolist()))
+    return StepResult()

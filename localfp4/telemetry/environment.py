@@ -1,0 +1,68 @@
+"""The header of every report: versions, processor, graphics card and driver.
+
+Reads installed metadata instead of importing packages, so that it costs no torch.
+"""
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from localfp4 import __version__
+from localfp4.telemetry.cpu import cpu_name, usable_cores
+from localfp4.telemetry.memory import system_memory
+from localfp4.telemetry.nvml import driver_version
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where something was measured.
+
+    Attributes:
+        localfp4: Version of this program.
+        python: Version of Python.
+        torch: Version of torch; ``None`` where it is not installed.
+        triton: Version of Triton; ``None`` where it is not installed.
+        os: Operating system and its release.
+        cpu: Name of the processor.
+        cores: Physical cores this process may use.
+        threads: Threads that matrix work runs on.
+        memory_bytes: Memory of the computer or the container.
+        gpu: Name of the graphics card; ``None`` on a CPU.
+        driver: Version of the NVIDIA driver; ``None`` on a CPU.
+    """
+
+    localfp4: str
+    python: str
+    torch: str | None
+    triton: str | None
+    os: str
+    cpu: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    gpu: str | None
+    driver: str | None
+
+
+def environment(threads: int, gpu: str | None = None) -> Environment:
+    """Describe this machine, with the threads and the graphics card that are in use."""
+    return Environment(
+        localfp4=__version__,
+        python=platform.python_version(),
+        torch=_installed("torch"),
+        triton=_installed("triton") or _installed("triton-windows"),
+        os=f"{platform.system()} {platform.release()}",
+        cpu=cpu_name(),
+        cores=usable_cores(),
+        threads=threads,
+        memory_bytes=system_memory().total_bytes,
+        gpu=gpu,
+        driver=driver_version() if gpu else None,
+    )
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,29 @@
+"""What NVIDIA's management library says of the driver, through ctypes; needs no torch."""
+
+import ctypes
+import sys
+from typing import Any
+
+_VERSION_BUFFER = 80
+"""NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE of nvml.h."""
+
+
+def driver_version() -> str | None:
+    """Return the version of the NVIDIA driver, or ``None`` where there is none."""
+    try:
+        library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+    except OSError:
+        return None
+    return read_driver_version(library)
+
+
+def read_driver_version(library: Any) -> str | None:
+    """Ask a loaded NVML; ``None`` where it cannot reach a driver."""
+    if library.nvmlInit_v2() != 0:
+        return None
+    try:
+        text = ctypes.create_string_buffer(_VERSION_BUFFER)
+        failed = library.nvmlSystemGetDriverVersion(text, _VERSION_BUFFER)
+        return None if failed else text.value.decode("ascii", "replace")
+    finally:
+        library.nvmlShutdown()
