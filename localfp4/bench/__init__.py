@@ -1,0 +1,1 @@
+"""How fast an engine is: workloads, measurement and reports; knows engines, not their insides."""

@@ -1,0 +1,37 @@
+"""The ``localfp4`` command: its sub-commands, and what its exit codes are."""
+
+from collections.abc import Sequence
+
+import click
+
+from localfp4 import __version__
+from localfp4.cli.failure import exit_code
+from localfp4.cli.lazy import LazyCommand, LazyGroup
+
+COMMANDS = {
+    "chat": LazyCommand("localfp4.cli.chat:chat", "Talk with a model."),
+    "run": LazyCommand("localfp4.cli.run:run", "Answer one prompt on standard output."),
+    "bench": LazyCommand("localfp4.cli.bench:bench", "Measure a model's speed and memory."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="MODEL is demo (bundled), a folder, or a Hugging Face id such as org/name.",
+)
+@click.version_option(__version__, prog_name="localfp4", message="%(prog)s %(version)s")
+@click.pass_context
+def localfp4(ctx: click.Context) -> None:
+    """Chat with 4-bit models on your own graphics card."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; every error has been told on standard error."""
+    return exit_code(
+        lambda: localfp4.main(list(arguments), prog_name="localfp4", standalone_mode=False)
+    )

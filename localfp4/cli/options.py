@@ -1,0 +1,96 @@
+"""Options that several commands share, and what they become."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from localfp4.config import EngineConfig, SamplingParams
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_ENGINE = (
+    click.option(
+        "--device",
+        metavar="DEVICE",
+        help="cuda, cuda:1 or cpu; by default the first GPU, else the CPU.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="Type to compute in.",
+    ),
+    click.option(
+        "--ctx",
+        type=click.IntRange(min=1),
+        metavar="TOKENS",
+        help="Longest context; by default what the model and the memory allow.",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="CPU threads; by default every core.",
+    ),
+)
+
+_SAMPLING = (
+    click.option("--system", help="Instructions that precede the conversation."),
+    click.option("--temperature", type=float, help="0 always takes the likeliest token; higher is more varied."),
+    click.option("--top-p", type=float, help="Keep the likeliest tokens up to this total probability."),
+    click.option("--top-k", type=int, help="Keep the K likeliest tokens; 0 keeps all."),
+    click.option("--min-p", type=float, help="Drop tokens below this share of the likeliest one's probability."),
+    click.option("--repetition-penalty", type=float, help="Above 1 discourages tokens that have occurred."),
+    click.option("--seed", type=int, help="Makes an answer repeatable."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer."),
+)  # fmt: skip
+
+_SAMPLING_FIELDS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "max_tokens",
+)
+
+
+def engine_options(command: _Command) -> _Command:
+    """Add the options that :func:`engine_config` reads."""
+    return _with(_ENGINE, command)
+
+
+def sampling_options(command: _Command) -> _Command:
+    """Add the options that :func:`chosen_sampling` reads; what is not given is the model's."""
+    return _with(_SAMPLING, command)
+
+
+def engine_config(model: str, options: Mapping[str, Any]) -> EngineConfig:
+    """Return how to build the engine for a model."""
+    return EngineConfig(
+        model,
+        device=options["device"],
+        dtype=options["dtype"],
+        max_model_len=options["ctx"],
+        threads=options["threads"],
+    )
+
+
+def chosen_sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sampling fields that were given on the command line.
+
+    Raises:
+        RequestError: A value is out of range.
+    """
+    chosen = {name: options[name] for name in _SAMPLING_FIELDS if options[name] is not None}
+    SamplingParams(**chosen)
+    return chosen
+
+
+def _with(options: tuple[Callable[[_Command], _Command], ...], command: _Command) -> _Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

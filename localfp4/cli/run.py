@@ -1,0 +1,141 @@
+"""``localfp4 run``: one prompt, one answer on standard output.
+
+The engine runs in this process: a second one would only delay the first token. Escape sequences
+are stripped from what is printed, piped output included, since files are shown on terminals too;
+``--json`` keeps them, escaped.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localfp4.checkpoint.hub import locate
+from localfp4.cli import EXIT_INTERRUPTED
+from localfp4.cli.interrupts import exit_on_interrupt
+from localfp4.cli.options import chosen_sampling, engine_config, engine_options, sampling_options
+from localfp4.cli.progress import load_visibly
+from localfp4.cli.prompt import make_request, read_words
+from localfp4.config import EngineConfig
+from localfp4.engine.faults import no_room_to_answer, no_room_to_load, out_of_memory_as
+from localfp4.errors import RequestError
+from localfp4.messages import Delta, Event, Failed, Finished, ModelInfo, Request
+from localfp4.text.sanitize import TerminalSanitizer
+
+if TYPE_CHECKING:
+    from localfp4.engine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer as the model gave it, and its end."""
+
+    text: str
+    end: Finished
+
+
+@click.command()
+@click.argument("words", nargs=-1, metavar="[MODEL] PROMPT")
+@engine_options
+@sampling_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text.")
+@click.option("--stats", "with_stats", is_flag=True, help="Print timings on standard error.")
+def run(
+    words: tuple[str, ...], system: str | None, as_json: bool, with_stats: bool, **options: Any
+) -> None:
+    """Answer one prompt on standard output.
+
+    One argument is the prompt, and the bundled demo answers it. Piped input is appended to the
+    prompt; with - as the prompt, it is the prompt.
+    """
+    model, prompt = read_words(words)
+    sampling = chosen_sampling(options)
+    config = engine_config(model, options)
+    locate(model)
+    with exit_on_interrupt():
+        engine = _load(config)
+    with closing(engine):
+        events = _events(engine, make_request(engine.info, prompt, system, sampling))
+        answer = _collect(events) if as_json else _print_while_it_comes(events)
+        if as_json:
+            click.echo(json.dumps(_as_object(engine.info, answer)))
+        if with_stats:
+            click.echo(_in_one_line(engine.info, answer.end), err=True)
+
+
+def _load(config: EngineConfig) -> "Engine":
+    """Build the engine; this imports torch."""
+    from localfp4.engine.engine import load_engine
+
+    with out_of_memory_as(no_room_to_load(config.model)):
+        return load_visibly(load_engine(config))
+
+
+def _events(engine: "Engine", request: Request) -> Iterator[Event]:
+    engine.add(request)
+    with out_of_memory_as(no_room_to_answer(engine.info.device)):
+        while engine.has_work():
+            yield from engine.step()
+
+
+def _print_while_it_comes(events: Iterator[Event]) -> Answer:
+    """Print an answer piece by piece; Ctrl-C leaves what was printed and ends the command."""
+    try:
+        answer = _collect(_printed(events))
+    except KeyboardInterrupt:
+        click.echo()
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
+    if not answer.text.endswith("\n"):
+        click.echo()
+    return answer
+
+
+def _printed(events: Iterator[Event]) -> Iterator[Event]:
+    terminal = TerminalSanitizer()
+    for event in events:
+        if isinstance(event, Delta):
+            click.echo(terminal.add(event.text), nl=False)
+        yield event
+
+
+def _collect(events: Iterator[Event]) -> Answer:
+    pieces = []
+    for event in events:
+        match event:
+            case Delta():
+                pieces.append(event.text)
+            case Failed():
+                raise RequestError(event.message)
+            case Finished():
+                return Answer("".join(pieces), event)
+    raise RuntimeError("the engine ran out of work in the middle of an answer")
+
+
+def _as_object(info: ModelInfo, answer: Answer) -> dict[str, Any]:
+    end = answer.end
+    return {
+        "model": info.name,
+        "text": answer.text,
+        "finish_reason": end.reason,
+        "prompt_tokens": end.prompt_tokens,
+        "cached_tokens": end.cached_tokens,
+        "output_tokens": end.output_tokens,
+        "load_ms": round(info.load_s * 1e3, 3),
+        "ttft_ms": round(end.ttft_s * 1e3, 3),
+        "duration_ms": round(end.duration_s * 1e3, 3),
+        "decode_tokens_per_s": round(end.decode_tokens_per_s, 3),
+        "device": info.device,
+        "weight_format": info.weight_format,
+        "kernel_path": info.kernel_path,
+    }
+
+
+def _in_one_line(info: ModelInfo, end: Finished) -> str:
+    return (
+        f"load {info.load_s:.2f} s | prompt {end.prompt_tokens} tokens | TTFT "
+        f"{end.ttft_s * 1e3:.0f} ms | answer {end.output_tokens} tokens at "
+        f"{end.decode_tokens_per_s:.1f} tokens/s | {end.reason}"
+    )

@@ -1,0 +1,58 @@
+"""Unexpected exceptions of an engine, in words for the user; torch-free.
+
+Knows how the errors look, not what to do about them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from localfp4.errors import UserError
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out, on the CPU or on a GPU, without importing torch.
+
+    torch reports a full GPU as ``torch.OutOfMemoryError`` and a full CPU as a ``RuntimeError``
+    of its allocator; neither is a ``MemoryError``.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    text = str(error)
+    return "CUDA out of memory" in text or "DefaultCPUAllocator: can't allocate memory" in text
+
+
+@contextmanager
+def out_of_memory_as(sentence: str) -> Iterator[None]:
+    """Tell the user ``sentence`` where memory runs out; other errors pass.
+
+    Raises:
+        UserError: Memory ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise UserError(sentence) from error
+        raise
+
+
+def no_room_to_load(model: str) -> str:
+    """Say that a model does not fit."""
+    return f"There is not enough memory to load {model}; choose a smaller model or a smaller --ctx."
+
+
+def no_room_to_answer(device: str) -> str:
+    """Say that an answer does not fit beside the model."""
+    return (
+        f"Memory ran out on {device} while answering; "
+        "start again with a smaller --ctx or ask for less at once."
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """Name an exception and quote the first line of its message, at most 200 characters."""
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0][:200]}" if lines else name

@@ -1,0 +1,259 @@
+"""One life of an engine process as the front end sees it; torch-free.
+
+A link owns the process, the pipe and the one thread that reads it. It never restarts: the client
+makes a new link for a new process, so that nothing of a dead one lingers.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from queue import Empty, SimpleQueue
+from threading import Event as Flag
+from threading import Lock, Thread
+from typing import TypeVar
+
+from localfp4 import errors
+from localfp4.config import EngineConfig
+from localfp4.engine.log import log_path
+from localfp4.engine.process import main
+from localfp4.engine.protocol import Cancel, Command, EngineFailed, LoadFailed, Report, Shutdown
+from localfp4.errors import EngineDiedError, RequestError
+from localfp4.messages import Event, Failed, Finished, LoadProgress, ModelInfo, Request, Stats
+
+_POLITE_S = 3.0
+_FIRM_S = 2.0
+_NAP_S = 0.2
+
+_T = TypeVar("_T")
+
+
+class EngineLink:
+    """A running engine process; the constructor starts it.
+
+    Attributes:
+        info: What was loaded; ``None`` until loading is done.
+        stats: The newest snapshot; ``None`` before the first.
+
+    Raises:
+        EngineDiedError: The process cannot be started.
+    """
+
+    def __init__(self, config: EngineConfig, loader: str) -> None:
+        self.info: ModelInfo | None = None
+        self.stats: Stats | None = None
+        self._last_words: str | None = None
+        self._death: str | None = None
+        self._stopping = False
+        self._ended = Flag()
+        self._streams: dict[str, SimpleQueue[Event | None]] = {}
+        self._streams_lock = Lock()
+        self._send_lock = Lock()
+        self._loading: SimpleQueue[LoadProgress | LoadFailed | ModelInfo | None] = SimpleQueue()
+
+        context = get_context("spawn")
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(
+            target=main, args=(far_end, config, loader), name="localfp4-engine", daemon=True
+        )
+        try:
+            with _sigint_blocked():
+                self._process.start()
+        except OSError as error:
+            raise EngineDiedError(f"The engine process cannot be started: {error}.") from error
+        finally:
+            far_end.close()
+        Thread(target=self._read_reports, name="localfp4-engine-reader", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._death is None
+
+    def load(self) -> Iterator[LoadProgress]:
+        """Yield progress until the model is loaded.
+
+        Raises:
+            UserError: The engine says that the model cannot be loaded.
+            EngineDiedError: The process ended.
+        """
+        while True:
+            match _take(self._loading):
+                case LoadProgress() as progress:
+                    yield progress
+                case ModelInfo():
+                    return
+                case LoadFailed(kind, message):
+                    raise getattr(errors, kind)(message)
+                case None:
+                    raise EngineDiedError(self._death)
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Send a request and yield its events; leaving early cancels it.
+
+        Ids are not used twice: late events of a cancelled request bear its id.
+
+        Raises:
+            EngineDiedError: The process ended, before or during the answer.
+            RequestError: A request of the same id is running.
+        """
+        events = self._submit(request)
+        try:
+            while (event := _take(events)) is not None:
+                if isinstance(event, Finished | Failed):
+                    self._forget(request.id)
+                yield event
+                if isinstance(event, Finished | Failed):
+                    return
+            raise EngineDiedError(self._death)
+        finally:
+            if self._forget(request.id):
+                self.send(Cancel(request.id))
+
+    def send(self, command: Command) -> None:
+        """Send a command; a dead process ignores it, and its streams hear of the death."""
+        with self._send_lock:
+            self._send_unlocked(command)
+
+    def stop(self) -> None:
+        """End the process: politely, then firmly, then by force; returns within seconds."""
+        self._stopping = True
+        if self.info is not None and self._send_lock.acquire(timeout=_NAP_S):
+            try:
+                self._send_unlocked(Shutdown())
+            finally:
+                self._send_lock.release()
+            if self._ended.wait(_POLITE_S):
+                return
+        self._process.terminate()
+        if not self._ended.wait(_FIRM_S):
+            self._process.kill()
+            self._ended.wait(_FIRM_S)
+
+    def _submit(self, request: Request) -> "SimpleQueue[Event | None]":
+        events: SimpleQueue[Event | None] = SimpleQueue()
+        with self._streams_lock:
+            if self._death is not None:
+                raise EngineDiedError(self._death)
+            if request.id in self._streams:
+                raise RequestError(f"A request with the id {request.id!r} is running already.")
+            self._streams[request.id] = events
+        self.send(request)
+        return events
+
+    def _forget(self, request_id: str) -> bool:
+        with self._streams_lock:
+            return self._streams.pop(request_id, None) is not None
+
+    def _send_unlocked(self, command: Command) -> None:
+        with suppress(OSError):
+            self._pipe.send(command)
+
+    def _read_reports(self) -> None:
+        try:
+            with suppress(EOFError, OSError):
+                while True:
+                    self._deliver(_receive(self._pipe, self._process.sentinel))
+        finally:
+            self._bury()
+
+    def _deliver(self, report: Report) -> None:
+        match report:
+            case list():
+                for event in report:
+                    if (events := self._streams.get(event.id)) is not None:
+                        events.put(event)
+            case Stats():
+                self.stats = report
+            case EngineFailed():
+                self._last_words = report.message
+            case LoadFailed():
+                self._last_words = report.message
+                self._loading.put(report)
+            case ModelInfo():
+                self.info = report
+                self._loading.put(report)
+            case LoadProgress():
+                self._loading.put(report)
+
+    def _bury(self) -> None:
+        """Learn why the process ended and tell everyone who waits for it."""
+        self._process.join(_FIRM_S)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join(_FIRM_S)
+        with self._streams_lock:
+            self._death = self._cause_of_death()
+            bereaved = list(self._streams.values())
+            self._streams.clear()
+        for events in bereaved:
+            events.put(None)
+        self._loading.put(None)
+        with self._send_lock:
+            self._pipe.close()
+        self._ended.set()
+
+    def _cause_of_death(self) -> str:
+        if self._stopping:
+            return "The engine was closed."
+        if self._last_words is not None:
+            return self._last_words
+        exit_code = self._process.exitcode or 0
+        if exit_code >= 0:
+            return f"The engine ended unexpectedly with exit code {exit_code}; see {log_path()}."
+        name = _signal_name(-exit_code)
+        if name == "SIGKILL":
+            return "The engine was killed by the system (SIGKILL), probably for lack of memory."
+        return f"The engine was ended by the signal {name}; see {log_path()}."
+
+
+def prepare_to_spawn() -> None:
+    """Start multiprocessing's own helper process while standard error is still a file.
+
+    It is handed ``sys.stderr.fileno()``, which is -1 once a full-screen application has put
+    itself in the place of ``sys.stderr``, and that ends in a ``ValueError``.
+    """
+    if os.name == "posix":
+        resource_tracker.ensure_running()
+
+
+def _receive(pipe: Connection, sentinel: int) -> Report:
+    """Return the next report; raise ``EOFError`` once the process is gone and the pipe empty.
+
+    The sentinel matters where a grandchild has inherited the pipe and keeps it open.
+    """
+    if pipe not in wait([pipe, sentinel]):
+        raise EOFError
+    report: Report = pipe.recv()
+    return report
+
+
+def _take(items: "SimpleQueue[_T]") -> _T:
+    """Wait for the next item, in naps: on Windows Ctrl-C cannot interrupt a wait for a lock."""
+    while True:
+        try:
+            return items.get(timeout=_NAP_S)
+        except Empty:
+            continue
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Let a child start with Ctrl-C blocked, until it can say that it ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -1,0 +1,44 @@
+"""Where an engine process leaves what it would print; stdlib and platformdirs only."""
+
+import faulthandler
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+_KEEP_BYTES = 1 << 20
+
+
+def log_path() -> Path:
+    """Return the file the engine process writes to; it need not exist."""
+    from platformdirs import user_log_path
+
+    return user_log_path("localfp4", appauthor=False) / "engine.log"
+
+
+def capture_output() -> None:
+    """Send everything this process prints to the log, C++ libraries and crash dumps included.
+
+    Where the log cannot be written, the output is dropped: it must never reach the terminal
+    that a chat draws on.
+    """
+    descriptor = _open_log()
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        if stream is not None:
+            stream.flush()
+        os.dup2(descriptor, number)
+    os.close(descriptor)
+    faulthandler.enable(2)
+    os.write(2, f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()}\n".encode())
+
+
+def _open_log() -> int:
+    path = log_path()
+    append_or_restart = os.O_APPEND
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > _KEEP_BYTES:
+            append_or_restart = os.O_TRUNC
+        return os.open(path, os.O_WRONLY | os.O_CREAT | append_or_restart, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)

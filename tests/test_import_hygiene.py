@@ -1,0 +1,67 @@
+"""What importing may cost: import-linter sees the direct imports, these tests the whole way."""
+
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import localfp4.cli
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "triton", "textual", "rich", "transformers"}
+
+
+def torch_free_modules() -> list[str]:
+    """The modules that the contract of that name in pyproject.toml lists."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (modules,) = [c["source_modules"] for c in contracts if "torch-free" in c["name"]]
+    return [*modules]
+
+
+def command_line_modules() -> list[str]:
+    return [f"localfp4.cli.{module.name}" for module in pkgutil.iter_modules(localfp4.cli.__path__)]
+
+
+def heavy_after(code: str) -> set[str]:
+    """Run code in a fresh interpreter and return which heavy packages it loaded."""
+    report = f"{code}\nimport sys; print('loaded:', *{HEAVY!r}.intersection(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", report], check=True, capture_output=True, text=True
+    )
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["localfp4", "localfp4_kernels", "localfp4.telemetry.environment", *torch_free_modules()],
+)
+def test_library_modules_without_torch(module: str) -> None:
+    assert heavy_after(f"import {module}") == set()
+
+
+@pytest.mark.parametrize("module", ["localfp4.cli", *command_line_modules()])
+def test_command_line_modules_without_torch_or_a_screen(module: str) -> None:
+    assert heavy_after(f"import {module}") == set()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["chat", "--help"], ["run", "--help"], ["bench", "-h"]]
+)
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    code = f"from localfp4.cli.entry import run_command_line\nrun_command_line({arguments!r})"
+    assert heavy_after(code) == set()
+
+
+@pytest.mark.parametrize("name", ["LLM", "SamplingParams", "Completion"])
+def test_the_package_offers_its_names_lazily(name: str) -> None:
+    assert name in localfp4.__all__
+    assert getattr(localfp4, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = localfp4.nonsense
