@@ -1,0 +1,196 @@
+"""An engine and a history for tests: the test decides what they say, and when."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from localfp4.config import SamplingParams
+from localfp4.errors import EngineDiedError, UserError
+from localfp4.messages import (
+    ChatMessage,
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    LoadProgress,
+    ModelInfo,
+    Request,
+    Started,
+    Stats,
+)
+
+INFO = ModelInfo(
+    name="demo",
+    family="qwen3",
+    parameters=8_200_000,
+    weight_format="NVFP4 W4A16",
+    kernel_path="torch fp32",
+    device="cpu",
+    dtype="float32",
+    max_model_len=2048,
+    kv_cache_tokens=16384,
+    weight_bytes=7_900_000,
+    kv_cache_bytes=50_000_000,
+    load_s=1.24,
+    has_chat_template=True,
+    sampling=SamplingParams(temperature=0.6, top_p=0.95),
+)
+STATS = Stats(
+    phase="decode",
+    running=1,
+    waiting=0,
+    tokens_per_s=96.2,
+    prefill_done=0,
+    prefill_total=0,
+    kv_used_tokens=448,
+    kv_total_tokens=16384,
+    memory_used_bytes=int(0.6 * 2**30),
+    memory_total_bytes=int(7.8 * 2**30),
+)
+
+
+class FakeBackend:
+    """An engine without a model.
+
+    With ``answers`` it answers each request at once with the next one. Without, a stream waits
+    for :meth:`say`, :meth:`finish`, :meth:`fail` or :meth:`die`. ``load_steps`` of ``None``
+    makes loading wait for :meth:`report`, :meth:`finish_loading` or :meth:`fail_loading`.
+    """
+
+    def __init__(
+        self,
+        answers: Iterable[str] = (),
+        *,
+        load_steps: Iterable[LoadProgress] | None = (LoadProgress("Reading weights", 5, 5),),
+        info: ModelInfo = INFO,
+        dropped_turns: int = 0,
+    ) -> None:
+        self.answers = deque(answers)
+        self.requests: list[Request] = []
+        self.cancelled: list[str] = []
+        self.loads = 0
+        self.closes = 0
+        self.newest_stats: Stats | None = None
+        self.dropped_turns = dropped_turns
+        self.obeys_cancel = True
+        self.is_alive = False
+        self._info = info
+        self._load_steps = load_steps
+        self._loading: queue.Queue[LoadProgress | Exception | None] = queue.Queue()
+        self._streams: dict[str, queue.Queue[Event | Exception]] = {}
+        self._lock = threading.Lock()
+
+    # The protocol
+
+    def load(self) -> Iterator[LoadProgress]:
+        self.loads += 1
+        steps = self._load_steps if self._load_steps is not None else self._waited_steps()
+        yield from steps
+        self.is_alive = True
+
+    def info(self) -> ModelInfo:
+        return self._info
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        events = self._events(request.id)
+        self.requests.append(request)
+        yield Started(request.id, prompt_tokens=40, dropped_turns=self.dropped_turns)
+        if self.answers:
+            text = self.answers.popleft()
+            yield Delta(request.id, text, token_ids=tuple(range(len(text.split()))))
+            self.finish()
+        while True:
+            event = events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+            if isinstance(event, Finished | Failed):
+                return
+
+    def cancel(self, request_id: str) -> None:
+        self.cancelled.append(request_id)
+        if self.obeys_cancel:
+            self._events(request_id).put(self._finished(request_id, "cancelled"))
+
+    def stats(self) -> Stats | None:
+        return self.newest_stats
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def close(self) -> None:
+        self.closes += 1
+        self.is_alive = False
+        self._loading.put(UserError("closed"))
+        for events in list(self._streams.values()):
+            events.put(EngineDiedError("closed"))
+
+    # The test's side
+
+    def report(self, progress: LoadProgress) -> None:
+        self._loading.put(progress)
+
+    def finish_loading(self) -> None:
+        self._loading.put(None)
+
+    def fail_loading(self, message: str) -> None:
+        self._loading.put(UserError(message))
+
+    def say(self, text: str, *, tokens: int = 1) -> None:
+        self._newest().put(Delta(self.requests[-1].id, text, token_ids=(0,) * tokens))
+
+    def finish(self, reason: FinishReason = "stop") -> None:
+        self._newest().put(self._finished(self.requests[-1].id, reason))
+
+    def fail(self, message: str) -> None:
+        self._newest().put(Failed(self.requests[-1].id, message))
+
+    def die(self, message: str = "The engine process was killed (signal 9).") -> None:
+        self.is_alive = False
+        self._newest().put(EngineDiedError(message))
+
+    def _newest(self) -> queue.Queue[Event | Exception]:
+        return self._events(self.requests[-1].id)
+
+    def _events(self, request_id: str) -> queue.Queue[Event | Exception]:
+        with self._lock:
+            return self._streams.setdefault(request_id, queue.Queue())
+
+    def _waited_steps(self) -> Iterator[LoadProgress]:
+        while (step := self._loading.get()) is not None:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    def _finished(self, request_id: str, reason: FinishReason) -> Finished:
+        return Finished(
+            request_id,
+            reason,
+            prompt_tokens=40,
+            cached_tokens=0,
+            output_tokens=412,
+            ttft_s=0.041,
+            duration_s=0.041 + 411 / 96,
+        )
+
+
+class FakeHistory:
+    """Keeps conversations in memory; with an error, it refuses to save."""
+
+    def __init__(self, error: str | None = None) -> None:
+        self.saved: dict[int, list[ChatMessage]] = {}
+        self.models: list[str] = []
+        self.attempts = 0
+        self._error = error
+
+    def start(self, model: str) -> int:
+        self.models.append(model)
+        return len(self.models)
+
+    def save(self, conversation: int, messages: list[ChatMessage]) -> None:
+        self.attempts += 1
+        if self._error is not None:
+            raise UserError(self._error)
+        self.saved[conversation] = list(messages)

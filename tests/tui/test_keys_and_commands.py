@@ -1,0 +1,226 @@
+"""Keys, slash commands and the palette: what a user can do, and what is said to a slip."""
+
+import pytest
+from textual.widgets import OptionList
+
+from localfp4_tui.commands import COMMANDS
+from tests.tui.fakes import STATS, FakeBackend
+from tests.tui.harness import chatting, in_event_loop
+
+
+@in_event_loop
+async def test_enter_sends_and_two_other_keys_begin_a_line() -> None:
+    async with chatting(FakeBackend(["Ok."])) as chat:
+        await chat.press("a", "ctrl+j", "b", "shift+enter", "c")
+        assert chat.prompt.text == "a\nb\nc"
+        await chat.press("enter")
+        await chat.is_asked(1)
+        assert chat.asked() == [("user", "a\nb\nc")]
+        assert chat.prompt.text == ""
+
+
+@in_event_loop
+async def test_a_blank_prompt_is_not_sent() -> None:
+    async with chatting(FakeBackend()) as chat:
+        await chat.press("space", "ctrl+j", "enter")
+        await chat.pilot.pause()
+        assert chat.backend.requests == []
+
+
+@in_event_loop
+async def test_the_prompt_grows_to_eight_lines_and_no_further() -> None:
+    async with chatting(FakeBackend()) as chat:
+        for lines, height in ((1, 1), (3, 3), (8, 8), (30, 8)):
+            chat.prompt.text = "\n".join("x" * lines)
+            await chat.has_height(chat.prompt, height)
+
+
+@in_event_loop
+async def test_up_recalls_the_last_message_only_into_an_empty_prompt() -> None:
+    async with chatting(FakeBackend(["One.", "Two."])) as chat:
+        await chat.press("up")
+        assert chat.prompt.text == ""
+        await chat.send("first")
+        await chat.sees("One.", "idle")
+        await chat.press("up")
+        await chat.until(lambda: chat.prompt.text == "first")
+        await chat.press("up", "s", "o", " ")
+        assert chat.prompt.text == "so first"
+
+
+@in_event_loop
+async def test_up_takes_a_waiting_message_back() -> None:
+    async with chatting(FakeBackend(load_steps=None), ready=False) as chat:
+        await chat.send("not yet")
+        await chat.sees("waiting for the model")
+        await chat.press("up")
+        await chat.until(lambda: chat.prompt.text == "not yet")
+        assert "waiting for the model" not in chat.text
+
+
+@in_event_loop
+async def test_one_interrupt_stops_and_a_second_quits() -> None:
+    async with chatting(FakeBackend()) as chat:
+        await chat.send("go")
+        await chat.is_asked(1)
+        chat.backend.say("Half")
+        await chat.sees("Half")
+        await chat.press("ctrl+c")
+        await chat.sees("· stopped", "Press ^C again to quit")
+        assert chat.app.return_code is None
+        await chat.press("ctrl+c")
+    assert chat.app.return_code == 0
+
+
+@in_event_loop
+async def test_an_interrupt_with_selected_text_copies_it() -> None:
+    async with chatting(FakeBackend()) as chat:
+        chat.prompt.text = "some words"
+        chat.prompt.select_all()
+        await chat.press("ctrl+c")
+        await chat.sees("The selection was copied")
+        assert chat.app.clipboard == "some words"
+
+
+@pytest.mark.parametrize("how", ["key", "command"])
+@in_event_loop
+async def test_the_last_answer_is_copied_as_markdown(how: str) -> None:
+    async with chatting(FakeBackend(["**Bold** words"])) as chat:
+        await chat.press("ctrl+y")
+        await chat.sees("no answer yet to copy")
+        await chat.send("go")
+        await chat.sees("Bold words", "idle")
+        if how == "key":
+            await chat.press("ctrl+y")
+        else:
+            await chat.send("/copy")
+        await chat.sees("was copied")
+        assert chat.app.clipboard == "**Bold** words"
+
+
+@pytest.mark.parametrize("how", ["f1", "/help"])
+@in_event_loop
+async def test_the_help_lists_keys_and_commands(how: str) -> None:
+    async with chatting(FakeBackend(), size=(100, 40)) as chat:
+        if how == "f1":
+            await chat.press("f1")
+        else:
+            await chat.send("/help")
+        await chat.sees("^J or Shift+⏎", "New line", "^N", "New chat", "^Q")
+        await chat.sees(*(command.usage for command in COMMANDS))
+        await chat.press("escape")
+        await chat.sees("Message")
+
+
+@in_event_loop
+async def test_a_rebound_key_works_and_shows() -> None:
+    async with chatting(FakeBackend(), size=(100, 40)) as chat:
+        chat.app.set_keymap({"chat.help": "f9", "chat.new": "ctrl+t"})
+        await chat.press("f1")
+        await chat.pilot.pause()
+        assert "New chat" not in chat.text
+        await chat.press("f9")
+        await chat.sees("^T", "New chat", "F9")
+
+
+@in_event_loop
+async def test_the_figures_of_model_and_answer() -> None:
+    async with chatting(FakeBackend(["Ok."]), size=(100, 40)) as chat:
+        chat.backend.newest_stats = STATS
+        await chat.send("go")
+        await chat.sees("Ok.", "RAM 0.6/7.8G")
+        await chat.send("/stats")
+        await chat.sees("8.2M parameters", "torch fp32", "448 of 16384 tokens", "top_p 0.95")
+
+
+@in_event_loop
+async def test_settings_are_shown_and_changed_for_the_next_request() -> None:
+    async with chatting(FakeBackend(["A.", "B."])) as chat:
+        await chat.send("/set")
+        await chat.sees("temperature 0.6", "top_p 0.95")
+        await chat.send("/set temperature 0")
+        await chat.sees("temperature 0.0")
+        await chat.send("/set seed=7")
+        await chat.sees("seed 7")
+        await chat.send("go")
+        await chat.is_asked(1)
+        sampling = chat.backend.requests[0].sampling
+        assert (sampling.temperature, sampling.seed, sampling.top_p) == (0.0, 7, 0.95)
+
+
+SLIPS = [
+    ("/set top_p 2", "top_p must be above 0 and at most 1, not 2.0."),
+    ("/set top_k many", "top_k must be a whole number, not 'many'."),
+    ("/set seed 1.5", "seed must be a whole number or off, not '1.5'."),
+    ("/set temperature", "/set temperature needs a value"),
+    ("/set temperature nan", "temperature must be between 0 and 100, not nan."),
+    ("/set heat 2", "There is no setting 'heat'; there are temperature,"),
+    ("/bogus", "There is no command /bogus; there are /help /new /regen"),
+    ("/new now", "/new takes nothing after it."),
+    ("/", "There is no command /; there are /help"),
+]
+
+
+@in_event_loop
+async def test_a_slip_is_told_in_a_sentence_and_can_be_mended() -> None:
+    async with chatting(FakeBackend(), size=(120, 24)) as chat:
+        for line, words in SLIPS:
+            await chat.send(line)
+            await chat.sees(words)
+            assert chat.prompt.text == line
+        assert chat.backend.requests == []
+
+
+@in_event_loop
+async def test_the_system_prompt_is_set_shown_and_removed() -> None:
+    async with chatting(FakeBackend(["A.", "B."])) as chat:
+        await chat.send("/system")
+        await chat.sees("There is no system prompt")
+        await chat.send("/system Answer in French.")
+        await chat.sees("System prompt: Answer in French.")
+        await chat.send("go")
+        await chat.sees("A.", "idle")
+        assert chat.asked()[0] == ("system", "Answer in French.")
+        await chat.send("/system -")
+        await chat.send("again")
+        await chat.sees("B.")
+        assert [role for role, _ in chat.asked()] == ["user", "assistant", "user"]
+
+
+@in_event_loop
+async def test_new_regen_and_exit_as_commands() -> None:
+    async with chatting(FakeBackend(["One.", "Two."])) as chat:
+        await chat.send("/regen")
+        await chat.sees("no answer yet")
+        await chat.send("go")
+        await chat.sees("One.", "idle")
+        await chat.send("/regen")
+        await chat.sees("Two.", "idle")
+        await chat.send("/new")
+        await chat.sees_no("Two.")
+        await chat.send("/exit")
+    assert chat.app.return_code == 0
+
+
+@in_event_loop
+async def test_the_palette_offers_the_commands() -> None:
+    async with chatting(FakeBackend(), size=(100, 40)) as chat:
+        await chat.press("ctrl+p")
+        await chat.until(lambda: chat.app.screen.query_one(OptionList).option_count)
+        await chat.sees("Copy the last answer", "Start a new chat", "Theme")
+        await chat.press(*"sampling")
+        await chat.until(lambda: chat.app.screen.query_one(OptionList).option_count == 1)
+        await chat.press("enter")
+        await chat.until(lambda: chat.prompt.text == "/set ")
+
+
+@in_event_loop
+async def test_page_keys_scroll_and_the_end_is_followed_again() -> None:
+    long = "\n\n".join(f"line {i}" for i in range(80))
+    async with chatting(FakeBackend([long, "The end."])) as chat:
+        await chat.send("go")
+        await chat.sees("line 79", "· stop")
+        await chat.press("pageup", "pageup")
+        await chat.sees_no("line 79")
+        await chat.send("again")
+        await chat.sees("The end.", "· stop")

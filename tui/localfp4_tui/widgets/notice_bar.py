@@ -1,0 +1,38 @@
+"""One short message of the program, above the prompt."""
+
+from typing import Literal
+
+from textual.timer import Timer
+from textual.widgets import Static
+
+from localfp4.text.sanitize import sanitize
+
+Severity = Literal["info", "warning", "error"]
+INFO_SHOWN_S = 8.0
+
+
+class NoticeBar(Static):
+    """Shows the newest notice; takes no room when there is none.
+
+    Plain information goes away by itself; warnings and errors stay until the next action.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+        self.display = False
+        self._expiry: Timer | None = None
+
+    def show(self, text: str, severity: Severity = "info") -> None:
+        """Show a text that may come from outside."""
+        self.set_class(severity == "warning", "-warning")
+        self.set_class(severity == "error", "-error")
+        self.update(sanitize(text))
+        self.display = True
+        if self._expiry is not None:
+            self._expiry.stop()
+        if severity == "info":
+            self._expiry = self.set_timer(INFO_SHOWN_S, self.dismiss)
+
+    def dismiss(self) -> None:
+        """Remove the notice."""
+        self.display = False
