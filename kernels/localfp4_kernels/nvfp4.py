@@ -99,9 +99,11 @@ def quantize_nvfp4_torch(weight: torch.Tensor, amax: float | None = None) -> Nvf
     groups = weight.float().view(rows, columns // GROUP_SIZE, GROUP_SIZE)
     group_amax = groups.abs().amax(-1)
     top = group_amax.max() if amax is None else group_amax.new_tensor(amax)
-    if not torch.isfinite(top):
+    if not (group_amax.max().isfinite() and top.isfinite()):
         raise ValueError("the weight holds values that are not finite")
-    global_scale = top / (E2M1_MAX * E4M3_MAX) if top > 0 else torch.ones_like(top)
+    global_scale = top / (E2M1_MAX * E4M3_MAX)
+    if global_scale == 0:  # also where the division underflows
+        global_scale = torch.ones_like(top)
     ratio = group_amax / (E2M1_MAX * global_scale)
     ratio = torch.where(ratio == 0, torch.ones_like(ratio), ratio)
     scale = ratio.clamp(E4M3_TINY, E4M3_MAX).to(torch.float8_e4m3fn)

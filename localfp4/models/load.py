@@ -9,9 +9,9 @@ from collections.abc import Generator, Sequence
 import torch
 
 from localfp4.checkpoint.index import Checkpoint
-from localfp4.checkpoint.kinds import Dense, linear_kind, linear_shape
+from localfp4.checkpoint.kinds import DENSE_DTYPES, Dense, linear_kind, linear_shape
 from localfp4.checkpoint.reader import TensorReader, nvfp4_parts
-from localfp4.errors import CheckpointError
+from localfp4.errors import CheckpointError, UnsupportedModelError
 from localfp4.messages import LoadProgress
 from localfp4.models.attention import Attention
 from localfp4.models.decoder import Decoder, Layer
@@ -43,7 +43,7 @@ def load_decoder(
         for index, layer in enumerate(spec.layers):
             layers.append(load.layer(f"model.layers.{index}", layer, spec))
             yield progress()
-        return Decoder(
+        decoder = Decoder(
             spec=spec,
             embedding=embedding,
             layers=tuple(layers),
@@ -54,6 +54,9 @@ def load_decoder(
                 for rope in {layer.attention.rope for layer in spec.layers}
             },
         )
+        # Tensors that nothing needs, such as scales of activations, were not read.
+        yield LoadProgress("reading weights", checkpoint.total_bytes, checkpoint.total_bytes)
+        return decoder
 
 
 class _Loader:
@@ -141,6 +144,11 @@ class _Loader:
         stacked_name = f"{name}.experts.{'_'.join(parts)}_proj"
         info = self._checkpoint.tensors.get(stacked_name)
         if info is not None:
+            if info.dtype not in DENSE_DTYPES:
+                raise UnsupportedModelError(
+                    f"'{stacked_name}' holds stacked experts in {info.dtype}, which this version "
+                    "cannot run; pick a version of the model with one tensor per expert."
+                )
             if info.shape != shape:
                 raise _misfit(stacked_name, info.shape, shape)
             return self._reader.read(stacked_name).to(self._device, self._dtype)

@@ -68,7 +68,12 @@ def plan_memory(
     _check_context(wanted, affordable, spec, per_token)
     tokens = config.kv_cache_tokens or max(wanted, min(config.max_batch * wanted, affordable // 2))
     tokens = _whole_pages(tokens)
-    if tokens > _whole_pages(affordable):
+    if config.max_model_len is not None and tokens < wanted:
+        raise ContextError(
+            f"A context of {wanted} tokens does not fit the KV cache of {tokens} tokens that was "
+            "asked for; make the cache at least as large."
+        )
+    if tokens > affordable:
         raise ContextError(
             f"A KV cache of {tokens} tokens needs {_gib(tokens * per_token)} GiB; there is room "
             f"for {affordable} tokens."

@@ -93,6 +93,7 @@ def test_the_demo_is_found_as_an_installed_package(
     fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(fixtures / "m_qwen3", tmp_path / "localfp4_demo")
+    (tmp_path / "localfp4_demo" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     assert resolve("demo").samefile(tmp_path / "localfp4_demo")
 

@@ -23,7 +23,7 @@ def decoder_spec(config: dict[str, Any]) -> DecoderSpec:
     family = checked.text("model_type")
     if family not in FAMILIES:
         raise UnsupportedModelError(
-            f"Models of type '{family}' are not supported yet; this version runs "
+            f"Models of type {family!r} are not supported yet; this version runs "
             f"{', '.join(FAMILIES)}."
         )
     build: Callable[[CheckpointConfig], DecoderSpec] = import_module(

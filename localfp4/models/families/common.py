@@ -1,7 +1,6 @@
 """The parts of a spec that Llama and its descendants share."""
 
 import math
-from typing import Any
 
 from localfp4.errors import CheckpointError, UnsupportedModelError
 from localfp4.models.families.config import CheckpointConfig
@@ -23,7 +22,7 @@ def attention_spec(
     head_dim = config.count(
         "head_dim", default=default_head_dim or config.count("hidden_size") // heads
     )
-    if heads % kv_heads or head_dim % 2:
+    if heads % kv_heads or head_dim % 2 or not head_dim:
         raise CheckpointError(
             f"config.json: {heads} heads of width {head_dim} over {kv_heads} key-value heads "
             "do not fit together."
@@ -84,82 +83,86 @@ def sliding_windows(config: CheckpointConfig) -> list[int | None]:
     Without ``use_sliding_window`` no layer has one; with it ``layer_types`` decides, or
     ``max_window_layers`` in older files.
     """
-    layers = config.count("num_hidden_layers")
+    layers = config.layers()
     if not config.flag("use_sliding_window") or config.get("sliding_window") is None:
         return [None] * layers
     window = config.count("sliding_window")
-    types = config.get("layer_types")
-    if types is None:
+    types = config.list_of(str, "layer_types")
+    if not types:
         full = config.count("max_window_layers", default=28)
         return [None if layer < full else window for layer in range(layers)]
     if len(types) != layers:
         raise CheckpointError(
             f"config.json: 'layer_types' lists {len(types)} layers, the model has {layers}."
         )
+    unknown = sorted(set(types) - {"full_attention", "sliding_attention"})
+    if unknown:
+        raise UnsupportedModelError(
+            f"config.json: layers of type {unknown[0]!r} are not supported yet."
+        )
     return [window if kind == "sliding_attention" else None for kind in types]
 
 
-def rope_spec(settings: dict[str, Any], head_dim: int) -> RopeSpec:
-    """Turn normalised rotary settings into a spec.
+def rope_spec(settings: CheckpointConfig, head_dim: int) -> RopeSpec:
+    """Turn the settings of :meth:`CheckpointConfig.rope` into a spec.
 
     Raises:
         UnsupportedModelError: An unknown ``rope_type``, or only a part of each head is rotated.
+        CheckpointError: A setting of that type is missing or makes no sense.
     """
-    if settings["partial_rotary_factor"] != 1.0:
-        raise UnsupportedModelError(
-            "config.json: partial_rotary_factor "
-            f"{settings['partial_rotary_factor']} is not supported yet."
-        )
-    kind, theta = settings["rope_type"], float(settings["rope_theta"])
-    original = settings["original_max_position_embeddings"]
+    settings.require("partial_rotary_factor", 1.0, default=1.0)
+    kind, theta = settings.text("rope_type"), settings.number("rope_theta")
+    if theta <= 1:
+        raise CheckpointError(f"config.json: 'rope_theta' must be above 1, not {theta}.")
     if kind == "default":
         return RopeSpec(head_dim, theta)
-    factor = float(_needed(settings, "factor"))
+    if kind not in ("linear", "llama3", "yarn"):
+        raise UnsupportedModelError(
+            f"config.json: rope_type {kind!r} is not supported yet; this version knows default, "
+            "linear, llama3 and yarn."
+        )
+    factor = _needed(settings, "factor")
     if kind == "linear":
         return RopeSpec(head_dim, theta, "linear", factor)
+    original = settings.count("original_max_position_embeddings")
     if kind == "llama3":
+        low, high = (_needed(settings, f"{end}_freq_factor") for end in ("low", "high"))
+        if low >= high:
+            raise CheckpointError(
+                f"config.json: 'high_freq_factor' {high} must be above 'low_freq_factor' {low}."
+            )
         return RopeSpec(
-            head_dim,
-            theta,
-            "llama3",
-            factor,
-            original,
-            low_freq_factor=float(_needed(settings, "low_freq_factor")),
-            high_freq_factor=float(_needed(settings, "high_freq_factor")),
+            head_dim, theta, "llama3", factor, original, low_freq_factor=low, high_freq_factor=high
         )
-    if kind == "yarn":
-        return RopeSpec(
-            head_dim,
-            theta,
-            "yarn",
-            factor,
-            original,
-            beta_fast=float(settings.get("beta_fast") or 32.0),
-            beta_slow=float(settings.get("beta_slow") or 1.0),
-            attention_factor=_yarn_attention_factor(settings, factor),
-            truncate=bool(settings.get("truncate", True)),
-        )
-    raise UnsupportedModelError(
-        f"config.json: rope_type '{kind}' is not supported yet; this version knows default, "
-        "linear, llama3 and yarn."
+    return RopeSpec(
+        head_dim,
+        theta,
+        "yarn",
+        factor,
+        original,
+        beta_fast=settings.number("beta_fast", 32.0),
+        beta_slow=settings.number("beta_slow", 1.0),
+        attention_factor=_yarn_attention_factor(settings, factor),
+        truncate=settings.flag("truncate", default=True),
     )
 
 
-def _yarn_attention_factor(settings: dict[str, Any], factor: float) -> float:
+def _yarn_attention_factor(settings: CheckpointConfig, factor: float) -> float:
     """Return what cosine and sine are multiplied with (Peng et al. 2023, YaRN, section 3.4)."""
 
     def magnitude(mscale: float) -> float:
         return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
     if settings.get("attention_factor") is not None:
-        return float(settings["attention_factor"])
-    mscale, all_dim = settings.get("mscale"), settings.get("mscale_all_dim")
-    if mscale and all_dim:
-        return magnitude(float(mscale)) / magnitude(float(all_dim))
+        return settings.number("attention_factor")
+    if settings.get("mscale") and settings.get("mscale_all_dim"):
+        return magnitude(settings.number("mscale")) / magnitude(settings.number("mscale_all_dim"))
     return magnitude(1.0)
 
 
-def _needed(settings: dict[str, Any], key: str) -> Any:
+def _needed(settings: CheckpointConfig, key: str) -> float:
     if settings.get(key) is None:
-        raise CheckpointError(f"config.json: rope_type '{settings['rope_type']}' needs '{key}'.")
-    return settings[key]
+        raise CheckpointError(
+            f"config.json: rope_type '{settings.text('rope_type')}' needs '{key}'."
+        )
+    return settings.number(key)

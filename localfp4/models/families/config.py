@@ -1,8 +1,15 @@
 """Reading a ``config.json`` with every surprise named; knows no particular family."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from localfp4.errors import CheckpointError, UnsupportedModelError
+
+_LARGE = 1e30
+"""No number of a config comes near; infinities and what overflows float32 do not pass."""
+
+_MOST_LAYERS = 4096
+
+_Item = TypeVar("_Item")
 
 
 class CheckpointConfig:
@@ -20,8 +27,10 @@ class CheckpointConfig:
     def text(self, key: str) -> str:
         """Return a setting that must be a string."""
         value = self.get(key)
+        if value is None:
+            raise _missing(key)
         if not isinstance(value, str):
-            raise CheckpointError(f"config.json has no '{key}'; the model folder is incomplete.")
+            raise CheckpointError(f"config.json: '{key}' must be a string, not {value!r}.")
         return value
 
     def count(self, *keys: str, default: int | None = None) -> int:
@@ -36,21 +45,42 @@ class CheckpointConfig:
                 )
             return value
         if default is None:
-            raise CheckpointError(
-                f"config.json has no '{keys[0]}'; the model folder is incomplete."
-            )
+            raise _missing(keys[0])
         return default
 
-    def number(self, key: str, default: float) -> float:
-        """Return a setting that must be a positive number."""
+    def layers(self) -> int:
+        """Return the number of layers, which nothing else in a config bounds."""
+        layers = self.count("num_hidden_layers")
+        if layers > _MOST_LAYERS:
+            raise CheckpointError(
+                f"config.json: {layers} layers are more than any model has ({_MOST_LAYERS})."
+            )
+        return layers
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """Return a setting that must be a positive, finite number."""
         value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if value is None:
+            raise _missing(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGE:
             raise CheckpointError(f"config.json: '{key}' must be a positive number, not {value!r}.")
         return float(value)
 
     def flag(self, key: str, *, default: bool = False) -> bool:
         """Return a setting that is true or false."""
-        return bool(self.get(key, default))
+        value = self.get(key, default)
+        if not isinstance(value, bool):
+            raise CheckpointError(f"config.json: '{key}' must be true or false, not {value!r}.")
+        return value
+
+    def list_of(self, kind: type[_Item], key: str) -> list[_Item]:
+        """Return a setting that is a list of one kind of value; absent it is empty."""
+        value = self.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+            raise CheckpointError(
+                f"config.json: '{key}' must be a list of {kind.__name__} values, not {value!r}."
+            )
+        return value
 
     def require(self, key: str, *allowed: Any, default: Any) -> None:
         """Refuse a setting that would change the arithmetic in a way that is not built."""
@@ -61,23 +91,37 @@ class CheckpointConfig:
                 f"config.json: {key} = {value!r} is not supported; this version knows {choices}."
             )
 
-    def rope(self) -> dict[str, Any]:
-        """Return the rotary settings with ``rope_type``, ``rope_theta`` and the partial factor.
+    def rope(self) -> "CheckpointConfig":
+        """Return the rotary settings with ``rope_type``, ``rope_theta`` and the original context.
 
         Old checkpoints keep them in ``rope_scaling`` and beside it, new ones in
-        ``rope_parameters``; inside the dict wins.
+        ``rope_parameters``; inside the dict wins, except for the original context.
         """
         found = self.get("rope_scaling") or self.get("rope_parameters") or {}
         if not isinstance(found, dict):
             raise CheckpointError("config.json: the rope settings must be an object.")
-        settings = dict(found)
-        settings["rope_type"] = settings.get("rope_type") or settings.get("type") or "default"
-        settings.setdefault("rope_theta", self.get("rope_theta", 10000.0))
-        settings.setdefault("partial_rotary_factor", self.get("partial_rotary_factor", 1.0))
-        original = self.get("original_max_position_embeddings") or settings.get(
-            "original_max_position_embeddings"
+        if any(isinstance(value, dict) for value in found.values()):
+            raise UnsupportedModelError(
+                "config.json: rope settings for each type of layer are not supported yet."
+            )
+        inside = CheckpointConfig(found)
+        return CheckpointConfig(
+            found
+            | {
+                "rope_type": inside.get("rope_type") or inside.get("type") or "default",
+                "rope_theta": inside.get("rope_theta", self.get("rope_theta", 10000.0)),
+                "partial_rotary_factor": inside.get(
+                    "partial_rotary_factor", self.get("partial_rotary_factor", 1.0)
+                ),
+                "original_max_position_embeddings": self.get(
+                    "original_max_position_embeddings",
+                    inside.get(
+                        "original_max_position_embeddings", self.get("max_position_embeddings")
+                    ),
+                ),
+            }
         )
-        settings["original_max_position_embeddings"] = original or self.count(
-            "max_position_embeddings"
-        )
-        return settings
+
+
+def _missing(key: str) -> CheckpointError:
+    return CheckpointError(f"config.json has no '{key}'; the model folder is incomplete.")

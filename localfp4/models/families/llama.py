@@ -12,4 +12,4 @@ def decoder_spec(config: CheckpointConfig) -> DecoderSpec:
         attention_spec(config, qkv_bias=bias, out_bias=bias),
         mlp_spec(config, bias=config.flag("mlp_bias")),
     )
-    return decoder(config, (layer,) * config.count("num_hidden_layers"), norm_eps=1e-6)
+    return decoder(config, (layer,) * config.layers(), norm_eps=1e-6)

@@ -8,9 +8,10 @@ from localfp4.models.spec import DecoderSpec, LayerSpec
 def decoder_spec(config: CheckpointConfig) -> DecoderSpec:
     """Read a ``qwen3_moe`` config: some layers may stay dense, all share one window."""
     bias = config.flag("attention_bias")
-    window = config.count("sliding_window") if config.flag("use_sliding_window") else None
+    slides = config.flag("use_sliding_window") and config.get("sliding_window") is not None
+    window = config.count("sliding_window") if slides else None
     attention = attention_spec(config, window=window, qk_norm=True, qkv_bias=bias, out_bias=bias)
-    dense_layers = set(config.get("mlp_only_layers", []))
+    dense_layers = set(config.list_of(int, "mlp_only_layers"))
     step = config.count("decoder_sparse_step", default=1)
 
     def is_dense(layer: int) -> bool:
@@ -18,6 +19,6 @@ def decoder_spec(config: CheckpointConfig) -> DecoderSpec:
 
     layers = tuple(
         LayerSpec(attention, mlp_spec(config) if is_dense(layer) else moe_spec(config))
-        for layer in range(config.count("num_hidden_layers"))
+        for layer in range(config.layers())
     )
     return decoder(config, layers, norm_eps=1e-6)

@@ -1,0 +1,210 @@
+"""Loading weights into a decoder: what is missing or does not fit is named, parts stay apart."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from localfp4.checkpoint.index import open_checkpoint
+from localfp4.errors import CheckpointError, UnsupportedModelError
+from localfp4.messages import LoadProgress
+from localfp4.models.decoder import Decoder
+from localfp4.models.families import decoder_spec
+from localfp4.models.feed_forward import Mlp, Moe
+from localfp4.models.load import load_decoder
+from localfp4.models.plan import parameter_count
+from localfp4_kernels.nvfp4 import dequantize_nvfp4_torch, quantize_nvfp4_torch
+from tests.models import tiny
+
+Tensors = dict[str, torch.Tensor]
+
+LAYER = "model.layers.0"
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Decoder, list[LoadProgress]]:
+    checkpoint = open_checkpoint(folder)
+    loading = load_decoder(
+        checkpoint, decoder_spec(dict(checkpoint.config)), dtype, torch.device("cpu")
+    )
+    seen: list[LoadProgress] = []
+    while True:
+        try:
+            seen.append(next(loading))
+        except StopIteration as done:
+            decoder: Decoder = done.value
+            return decoder, seen
+
+
+def changed(fixtures: Path, target: Path, changes: dict[str, torch.Tensor | None]) -> Path:
+    """Copy the plain Qwen3 fixture with tensors replaced, added, or (``None``) left out."""
+    tensors: dict[str, Any] = tiny.stored(fixtures / "m_qwen3") | changes
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    return tiny.restored(fixtures / "m_qwen3", target / "model", kept)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        f"{LAYER}.input_layernorm.weight",
+        f"{LAYER}.self_attn.k_proj.weight",
+        f"{LAYER}.self_attn.q_norm.weight",
+        f"{LAYER}.mlp.down_proj.weight",
+    ],
+)
+def test_a_missing_tensor_is_named(fixtures: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"has no tensor {name}"):
+        load(changed(fixtures, tmp_path, {name: None}))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("model.embed_tokens.weight", [255, 64]),
+        ("model.norm.weight", [65]),
+        (f"{LAYER}.self_attn.q_norm.weight", [1]),
+        (f"{LAYER}.self_attn.k_proj.weight", [64, 64]),
+        (f"{LAYER}.self_attn.o_proj.weight", [64, 32]),
+        (f"{LAYER}.mlp.down_proj.weight", [128, 64]),
+        ("lm_head.weight", [256, 32]),
+    ],
+)
+def test_a_misfit_is_named_with_both_shapes(
+    fixtures: Path, tmp_path: Path, name: str, shape: list[int]
+) -> None:
+    with pytest.raises(CheckpointError) as refused:
+        load(changed(fixtures, tmp_path, {name: torch.zeros(shape, dtype=torch.bfloat16)}))
+    assert f"'{name}' has shape {shape}, but config.json asks for" in str(refused.value)
+
+
+def test_a_format_that_cannot_run_is_refused(fixtures: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="compressed-tensors MXFP4"):
+        load(fixtures / "ct_qwen3_MXFP4")
+
+
+def test_eight_bit_stacked_experts_are_not_mistaken_for_plain_ones(tmp_path: Path) -> None:
+    folder = tiny.save(tiny.build("qwen3_moe"), tmp_path / "plain")
+    tensors = {n: t for n, t in tiny.stored(folder).items() if ".experts." not in n}
+    for layer in range(3):
+        prefix = f"model.layers.{layer}.mlp.experts"
+        for name, shape in (("gate_up_proj", (8, 64, 64)), ("down_proj", (8, 64, 32))):
+            tensors[f"{prefix}.{name}"] = torch.ones(shape).to(torch.float8_e4m3fn)
+            tensors[f"{prefix}.{name}_scale_inv"] = torch.ones(8, 1, 1)
+    with pytest.raises(UnsupportedModelError, match=r"mlp\.experts\.gate_up_proj"):
+        load(tiny.restored(folder, tmp_path / "eight-bit", tensors))
+
+
+@pytest.mark.parametrize(
+    "name", ["m_qwen3", "m_qwen3_moe", "ct_qwen3_NVFP4A16", "mo_qwen3_moe_NVFP4_DEFAULT_CFG"]
+)
+def test_progress_reaches_its_total(fixtures: Path, name: str) -> None:
+    _, seen = load(fixtures / name)
+    total = open_checkpoint(fixtures / name).total_bytes
+    done = [progress.done_bytes for progress in seen]
+    assert {progress.total_bytes for progress in seen} == {total}
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, total)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["m_qwen3", "m_qwen3_moe", "ct_qwen3_NVFP4A16"])
+def test_weights_have_the_planned_size(fixtures: Path, name: str, dtype: torch.dtype) -> None:
+    decoder, _ = load(fixtures / name, dtype)
+    tied = decoder.head.weight.data_ptr() == decoder.embedding.data_ptr()
+    repeated_norms = sum(
+        layer.attention.spec.heads + layer.attention.spec.kv_heads - 2 for layer in decoder.layers
+    )
+    parameters = parameter_count(decoder.spec, tied=tied) + repeated_norms * 16
+    assert decoder.nbytes == parameters * dtype.itemsize
+
+
+def test_without_a_head_the_embedding_serves(fixtures: Path, tmp_path: Path) -> None:
+    decoder, _ = load(fixtures / "m_qwen3")
+    assert decoder.head.weight.data_ptr() == decoder.embedding.data_ptr()
+    own = torch.randn(256, 64)
+    decoder, _ = load(changed(fixtures, tmp_path, {"lm_head.weight": own}))
+    assert torch.equal(decoder.head.weight, own), "a stored head wins over tie_word_embeddings"
+
+
+def modelopt(name: str, weight: torch.Tensor, amax: float | None = None) -> Tensors:
+    quantised = quantize_nvfp4_torch(weight, amax)
+    return {
+        f"{name}.weight": quantised.packed,
+        f"{name}.weight_scale": quantised.scale,
+        f"{name}.weight_scale_2": quantised.global_scale,
+    }
+
+
+def expanded(tensors: Tensors, name: str) -> torch.Tensor:
+    weight = quantize_nvfp4_torch(tensors[f"{name}.weight"])
+    return dequantize_nvfp4_torch(weight)
+
+
+def test_merged_projections_keep_global_scales_of_their_own(fixtures: Path, tmp_path: Path) -> None:
+    """Query, key and value of magnitudes far apart; a shared scale would crush the small ones."""
+    plain = tiny.stored(fixtures / "m_qwen3")
+    parts = [f"{LAYER}.self_attn.{part}_proj" for part in "qkv"]
+    for name, factor in zip(parts, (1.0, 1e-4, 1e3), strict=True):
+        plain[f"{name}.weight"] = plain[f"{name}.weight"].float() * factor
+    stored = {k: v for name in parts for k, v in modelopt(name, plain[f"{name}.weight"]).items()}
+    assert len({stored[f"{name}.weight_scale_2"].item() for name in parts}) == 3
+    decoder, _ = load(changed(fixtures, tmp_path, dict(stored)))
+    expected = torch.cat([expanded(plain, name) for name in parts])
+    assert torch.equal(decoder.layers[0].attention.qkv.weight, expected)
+
+
+def test_a_dense_part_merges_with_a_quantised_one(fixtures: Path, tmp_path: Path) -> None:
+    plain = tiny.stored(fixtures / "m_qwen3")
+    up = f"{LAYER}.mlp.up_proj"
+    stored = modelopt(up, plain[f"{up}.weight"])
+    decoder, _ = load(changed(fixtures, tmp_path, dict(stored)))
+    mlp = decoder.layers[0].feed_forward
+    assert isinstance(mlp, Mlp)
+    gate = plain[f"{LAYER}.mlp.gate_proj.weight"].float()
+    assert torch.equal(mlp.gate_up.weight, torch.cat((gate, expanded(plain, up))))
+
+
+def test_quantised_wins_over_dense_leftovers(fixtures: Path, tmp_path: Path) -> None:
+    """A dense copy beside packed weights is what an exporter forgot to delete."""
+    source = fixtures / "ct_qwen3_NVFP4A16"
+    name = f"{LAYER}.mlp.down_proj.weight"
+    tensors = tiny.stored(source) | {name: torch.zeros(64, 128, dtype=torch.bfloat16)}
+    decoder, _ = load(tiny.restored(source, tmp_path / "model", tensors))
+    alone, _ = load(source)
+    ours, theirs = decoder.layers[0].feed_forward, alone.layers[0].feed_forward
+    assert isinstance(ours, Mlp)
+    assert isinstance(theirs, Mlp)
+    assert torch.equal(ours.down.weight, theirs.down.weight)
+    assert ours.down.weight.abs().max() > 0
+
+
+def test_experts_may_be_stored_each_in_its_own_way(fixtures: Path, tmp_path: Path) -> None:
+    source = fixtures / "m_qwen3_moe"
+    plain = tiny.stored(source)
+    name = f"{LAYER}.mlp.experts.2.up_proj"
+    tensors = plain | modelopt(name, plain[f"{name}.weight"])
+    decoder, _ = load(tiny.restored(source, tmp_path / "model", tensors))
+    moe = decoder.layers[0].feed_forward
+    assert isinstance(moe, Moe)
+    assert torch.equal(moe.gate_up[2, 32:], expanded(plain, name))
+    assert torch.equal(moe.gate_up[1, 32:], plain[name.replace("2", "1") + ".weight"].float())
+
+
+def test_weights_in_several_files(fixtures: Path, tmp_path: Path) -> None:
+    tensors = tiny.stored(fixtures / "m_qwen3")
+    halves = [dict(list(tensors.items())[start::2]) for start in (0, 1)]
+    folder = tiny.edited(fixtures / "m_qwen3", tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    weight_map: dict[str, str] = {}
+    for number, half in enumerate(halves, start=1):
+        file = f"model-0000{number}-of-00002.safetensors"
+        save_file(half, folder / file)
+        weight_map |= dict.fromkeys(half, file)
+    tiny.write_json(folder / "model.safetensors.index.json", {"weight_map": weight_map})
+    ours, _ = load(folder)
+    whole, _ = load(fixtures / "m_qwen3")
+    assert torch.equal(ours.layers[0].attention.qkv.weight, whole.layers[0].attention.qkv.weight)
+    assert torch.equal(ours.embedding, whole.embedding)

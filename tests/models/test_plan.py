@@ -1,0 +1,171 @@
+"""The memory plan against numbers worked out by hand and against transformers' own counts."""
+
+from dataclasses import replace
+
+import pytest
+
+from localfp4.config import PAGE_SIZE, EngineConfig
+from localfp4.errors import ContextError
+from localfp4.models.families import decoder_spec
+from localfp4.models.plan import MemoryPlan, kv_bytes_per_token, parameter_count, plan_memory
+from localfp4.models.spec import DecoderSpec
+from tests.models import tiny
+
+GIB = 2**30
+
+QWEN3_8B = {
+    "model_type": "qwen3",
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000,
+    "hidden_act": "silu",
+    "use_sliding_window": False,
+    "sliding_window": None,
+    "max_window_layers": 36,
+    "tie_word_embeddings": False,
+}
+QWEN3_8B_PARAMETERS = 8_190_735_360
+"""As its model card's safetensors count has it."""
+
+QWEN3_30B_A3B = QWEN3_8B | {
+    "model_type": "qwen3_moe",
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 4,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 768,
+    "norm_topk_prob": True,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
+
+
+@pytest.fixture(scope="module")
+def spec() -> DecoderSpec:
+    return decoder_spec(QWEN3_8B)
+
+
+def plan(spec: DecoderSpec, free: float, config: EngineConfig | None = None) -> MemoryPlan:
+    return plan_memory(
+        config or EngineConfig("m", dtype="bfloat16"),
+        spec,
+        tied=False,
+        device="cuda",
+        free_bytes=int(free),
+    )
+
+
+def test_parameters_of_known_models(spec: DecoderSpec) -> None:
+    assert parameter_count(spec, tied=False) == QWEN3_8B_PARAMETERS
+    assert parameter_count(spec, tied=True) == QWEN3_8B_PARAMETERS - 151936 * 4096
+    assert parameter_count(decoder_spec(QWEN3_30B_A3B), tied=False) == 30_532_122_624
+
+
+@pytest.mark.parametrize("name", list(tiny.CONFIGS))
+def test_parameters_are_those_of_transformers(name: str) -> None:
+    model = tiny.build(name)
+    tied = model.config.tie_word_embeddings
+    ours = parameter_count(decoder_spec(model.config.to_dict()), tied=tied)
+    assert ours == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_cache_bytes_per_token(spec: DecoderSpec) -> None:
+    assert kv_bytes_per_token(spec, 1) == 72 * 1024
+    assert kv_bytes_per_token(spec, 2) == 36 * 2 * 8 * 128 * 2
+
+
+def test_a_large_memory_takes_the_whole_context_for_the_whole_batch(spec: DecoderSpec) -> None:
+    made = plan(spec, 2000 * GIB)
+    assert made.max_model_len == 40960
+    assert made.kv_cache_tokens == 64 * 40960
+    assert made.weight_bytes == 2 * QWEN3_8B_PARAMETERS
+    assert (made.dtype, made.kv_dtype) == ("bfloat16", "bfloat16")
+    assert made.kv_bytes_per_token == 144 * 1024
+
+
+def test_an_automatic_context_shrinks(spec: DecoderSpec) -> None:
+    made = plan(spec, 20 * GIB)
+    budget = int(20 * GIB * 0.9) - 2 * QWEN3_8B_PARAMETERS
+    assert made.max_model_len == budget // (144 * 1024) // PAGE_SIZE * PAGE_SIZE
+    assert made.kv_cache_tokens == made.max_model_len
+
+
+def test_an_explicit_context_is_kept_or_refused(spec: DecoderSpec) -> None:
+    config = EngineConfig("m", dtype="bfloat16", max_model_len=10000)
+    made = plan(spec, 20 * GIB, config)
+    assert made.max_model_len == 10000
+    assert made.kv_cache_tokens == 10048
+    with pytest.raises(ContextError, match=r"A context of 40000 tokens needs 5\.5 GiB of KV"):
+        plan(spec, 20 * GIB, replace(config, max_model_len=40000))
+    with pytest.raises(ContextError, match="made for 40960; use --ctx 40960 or less"):
+        plan(spec, 2000 * GIB, replace(config, max_model_len=40961))
+
+
+def test_weights_that_do_not_fit_are_refused(spec: DecoderSpec) -> None:
+    with pytest.raises(ContextError, match=r"needs 15\.3 GiB for its weights .* 16\.0 GiB are fr"):
+        plan(spec, 16 * GIB)
+
+
+def test_an_explicit_cache_size(spec: DecoderSpec) -> None:
+    config = EngineConfig("m", dtype="bfloat16", kv_cache_tokens=5000)
+    made = plan(spec, 24 * GIB, config)
+    assert made.kv_cache_tokens == 5056
+    assert made.max_model_len == 5056, "no longer than the cache"
+    with pytest.raises(ContextError, match="KV cache of 600000 tokens"):
+        plan(spec, 24 * GIB, replace(config, kv_cache_tokens=600000))
+
+
+def test_an_explicit_context_longer_than_the_explicit_cache_is_refused(spec: DecoderSpec) -> None:
+    config = EngineConfig("m", dtype="bfloat16", max_model_len=4096, kv_cache_tokens=1024)
+    with pytest.raises(ContextError, match=r"4096 tokens .* KV cache of 1024"):
+        plan(spec, 24 * GIB, config)
+
+
+@pytest.mark.parametrize("free_gib", [15.4, 17.1, 18.0, 19.3, 24.0, 48.0, 80.0])
+@pytest.mark.parametrize("kv_dtype", ["auto", "float32"])
+def test_what_is_planned_fits(spec: DecoderSpec, free_gib: float, kv_dtype: str) -> None:
+    config = EngineConfig("m", dtype="bfloat16", kv_cache_dtype=kv_dtype)
+    try:
+        made = plan(spec, free_gib * GIB, config)
+    except ContextError:
+        assert free_gib * 0.9 < 15.4
+        return
+    cache = made.kv_cache_tokens * made.kv_bytes_per_token
+    assert made.weight_bytes + cache <= 0.9 * free_gib * GIB
+    assert made.kv_cache_tokens % PAGE_SIZE == 0
+    assert PAGE_SIZE <= made.max_model_len <= made.kv_cache_tokens
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "free_gib", "chosen"),
+    [
+        ("auto", "cpu", 62, "float32"),
+        ("auto", "cpu", 60, "bfloat16"),
+        ("auto", "cuda", 200, "bfloat16"),
+        ("float16", "cpu", 200, "float16"),
+        ("float32", "cuda", 60, "float32"),
+    ],
+)
+def test_compute_type(
+    spec: DecoderSpec, asked: str, device: str, free_gib: int, chosen: str
+) -> None:
+    config = EngineConfig("m", dtype=asked)
+    made = plan_memory(config, spec, tied=False, device=device, free_bytes=free_gib * GIB)
+    assert (made.dtype, made.kv_dtype) == (chosen, chosen)
+    assert made.weight_bytes == QWEN3_8B_PARAMETERS * (4 if chosen == "float32" else 2)
+
+
+def test_a_cache_of_its_own_type(spec: DecoderSpec) -> None:
+    config = EngineConfig("m", dtype="float32", kv_cache_dtype="bfloat16")
+    made = plan(spec, 100 * GIB, config)
+    assert (made.dtype, made.kv_dtype) == ("float32", "bfloat16")
+    assert made.kv_bytes_per_token == 144 * 1024
