@@ -9,7 +9,7 @@ from torch.nn import functional
 from localfp4.models.attention import Attention, LayerCache
 from localfp4.models.batch import ForwardBatch
 from localfp4.models.feed_forward import Mlp, Moe
-from localfp4.models.linear import Linear
+from localfp4.models.linear import DenseLinear, Linear
 from localfp4.models.spec import DecoderSpec, RopeSpec
 from localfp4_kernels.rms_norm import rms_norm_torch
 from localfp4_kernels.rope import rope_angles_torch
@@ -31,10 +31,10 @@ class Decoder:
 
     Attributes:
         spec: What it is.
-        embedding: ``[V, H]``.
+        embedding: ``[V, H]``, in the compute type or a smaller one.
         layers: The blocks, bottom to top.
         norm: ``[H]``, after the last block.
-        head: ``[H] -> [V]``; shares the embedding's tensor where the model ties them.
+        head: ``[H] -> [V]``; on a GPU it shares the embedding's tensor where the model ties them.
         frequencies: float32 ``[D/2]`` for each distinct rotary embedding.
     """
 
@@ -52,7 +52,7 @@ class Decoder:
         """
         eps = self.spec.norm_eps
         angles = self._angles(batch.positions)
-        x = functional.embedding(batch.token_ids, self.embedding)
+        x = functional.embedding(batch.token_ids, self.embedding).to(self.norm.dtype)
         for layer, cache in zip(self.layers, caches, strict=True):
             normed = rms_norm_torch(x, layer.attention_norm, eps)
             rope = angles[layer.attention.spec.rope]
@@ -68,15 +68,16 @@ class Decoder:
     def _angles(self, positions: torch.Tensor) -> dict[RopeSpec, tuple[torch.Tensor, torch.Tensor]]:
         return {
             rope: rope_angles_torch(
-                positions, frequencies, rope.attention_factor, self.embedding.dtype
+                positions, frequencies, rope.attention_factor, self.norm.dtype
             )
             for rope, frequencies in self.frequencies.items()
         }
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights; a tied head counts once."""
-        tied = self.head.weight.data_ptr() == self.embedding.data_ptr()
+        """Bytes of all weights; a head that shares the embedding's tensor counts once."""
+        head = self.head
+        shared = isinstance(head, DenseLinear) and head.weight is self.embedding
         blocks = sum(
             layer.attention_norm.nbytes
             + layer.feed_forward_norm.nbytes
@@ -84,4 +85,4 @@ class Decoder:
             + layer.feed_forward.nbytes
             for layer in self.layers
         )
-        return self.embedding.nbytes + self.norm.nbytes + blocks + (0 if tied else self.head.nbytes)
+        return self.embedding.nbytes + self.norm.nbytes + blocks + (0 if shared else head.nbytes)

@@ -1,22 +1,19 @@
-"""A linear layer, however its weight is stored."""
+"""A linear layer, however its weight is kept in memory."""
 
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
+from localfp4_kernels.linear import pack_linear_torch, packed_linear_torch
+
 
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """``y = x W^T + b`` with the weight in the compute type.
-
-    Attributes:
-        weight: ``[N, K]``.
-        bias: ``[N]`` or ``None``.
-    """
+class DenseLinear:
+    """``y = x W^T + b`` with the weight ``[N, K]`` as it is."""
 
     weight: torch.Tensor
-    bias: torch.Tensor | None = None
+    bias: torch.Tensor | None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``[T, N]`` for ``x`` ``[T, K]``."""
@@ -25,4 +22,43 @@ class Linear:
     @property
     def nbytes(self) -> int:
         """Bytes of weight and bias."""
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+        return self.weight.nbytes + _nbytes(self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLinear:
+    """``y = x W^T + b`` with the weight in a layout for CPUs.
+
+    Attributes:
+        packed: An opaque tensor of :func:`pack_linear_torch`.
+        bias: ``[N]`` or ``None``.
+        weight_bytes: Bytes of the weight.
+    """
+
+    packed: torch.Tensor
+    bias: torch.Tensor | None
+    weight_bytes: int
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1."""
+        return packed_linear_torch(x, self.packed, self.bias)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias."""
+        return self.weight_bytes + _nbytes(self.bias)
+
+
+Linear = DenseLinear | PackedLinear
+
+
+def make_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:
+    """Keep a weight ``[N, K]`` in the layout that is fastest where it lies."""
+    packed = pack_linear_torch(weight)
+    if packed is None:
+        return DenseLinear(weight, bias)
+    return PackedLinear(packed, bias, weight.nbytes)
+
+
+def _nbytes(bias: torch.Tensor | None) -> int:
+    return 0 if bias is None else bias.nbytes

@@ -16,7 +16,7 @@ from localfp4.messages import LoadProgress
 from localfp4.models.attention import Attention
 from localfp4.models.decoder import Decoder, Layer
 from localfp4.models.feed_forward import Mlp, Moe
-from localfp4.models.linear import Linear
+from localfp4.models.linear import Linear, make_linear
 from localfp4.models.rope import rope_frequencies
 from localfp4.models.spec import AttentionSpec, DecoderSpec, LayerSpec, MlpSpec, MoeSpec
 from localfp4_kernels.nvfp4 import Nvfp4Weight, dequantize_nvfp4_torch
@@ -38,7 +38,7 @@ def load_decoder(
             return LoadProgress("reading weights", reader.bytes_read, checkpoint.total_bytes)
 
         yield progress()
-        embedding = load.matrix("model.embed_tokens", (spec.vocab_size, spec.hidden_size))
+        embedding = load.embedding(spec)
         layers = []
         for index, layer in enumerate(spec.layers):
             layers.append(load.layer(f"model.layers.{index}", layer, spec))
@@ -77,11 +77,19 @@ class _Loader:
             feed_forward=self._feed_forward(f"{name}.mlp", layer.feed_forward, hidden),
         )
 
+    def embedding(self, spec: DecoderSpec) -> torch.Tensor:
+        """Read the embedding; its rows are looked up, so a smaller stored type is kept."""
+        shape = (spec.vocab_size, spec.hidden_size)
+        stored = self._checkpoint.tensors.get("model.embed_tokens.weight")
+        if stored is None or stored.shape != shape or stored.nbytes >= self._nbytes(shape):
+            return self._matrix("model.embed_tokens", shape)
+        return self._reader.read(stored.name).to(self._device)
+
     def head(self, spec: DecoderSpec, embedding: torch.Tensor) -> Linear:
         """Return the output projection; without one of its own the embedding serves."""
         if any(name.startswith("lm_head.") for name in self._checkpoint.tensors):
-            return Linear(self.matrix("lm_head", (spec.vocab_size, spec.hidden_size)))
-        return Linear(embedding)
+            return make_linear(self._matrix("lm_head", (spec.vocab_size, spec.hidden_size)))
+        return make_linear(embedding.to(self._dtype))
 
     def vector(self, name: str, size: int) -> torch.Tensor:
         """Read a one-dimensional tensor."""
@@ -90,7 +98,10 @@ class _Loader:
             raise _misfit(name, info.shape, (size,))
         return self._reader.read(name).to(self._device, self._dtype)
 
-    def matrix(self, prefix: str, shape: tuple[int, int]) -> torch.Tensor:
+    def _nbytes(self, shape: tuple[int, int]) -> int:
+        return shape[0] * shape[1] * self._dtype.itemsize
+
+    def _matrix(self, prefix: str, shape: tuple[int, int]) -> torch.Tensor:
         """Read one linear or embedding, ``[N, K]``."""
         return self._merged([prefix], [shape[0]], shape[1])
 
@@ -125,7 +136,7 @@ class _Loader:
                 down=self._linear([f"{name}.down_proj"], [hidden], size, bias=spec.bias),
             )
         return Moe(
-            router=Linear(self.matrix(f"{name}.gate", (spec.experts, hidden))),
+            router=make_linear(self._matrix(f"{name}.gate", (spec.experts, hidden))),
             gate_up=self._experts(name, spec, ("gate", "up"), size, hidden),
             down=self._experts(name, spec, ("down",), hidden, size),
             experts_per_token=spec.experts_per_token,
@@ -171,11 +182,11 @@ class _Loader:
         """Read linears that take the same input as one."""
         weight = self._merged(prefixes, rows, columns)
         if not bias:
-            return Linear(weight)
+            return make_linear(weight)
         biases = [
             self.vector(f"{prefix}.bias", size) for prefix, size in zip(prefixes, rows, strict=True)
         ]
-        return Linear(weight, torch.cat(biases))
+        return make_linear(weight, torch.cat(biases))
 
     def _merged(self, prefixes: Sequence[str], rows: Sequence[int], columns: int) -> torch.Tensor:
         weight = torch.empty(sum(rows), columns, dtype=self._dtype, device=self._device)

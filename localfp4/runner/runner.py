@@ -41,6 +41,8 @@ class Runner:
         """Process every item of ``work``; decoding sequences must come first."""
         hidden = self.decoder.forward(prepare(work, self.device), self.caches)
         rows = _output_rows(work)
+        if not rows:
+            return [StepResult() for _ in work]
         logits = self.decoder.logits(hidden if len(rows) == len(hidden) else hidden[rows])
         results: list[StepResult] = []
         # Collected positions are read before sampling, which changes penalised rows in place.
