@@ -4,7 +4,6 @@ import itertools
 import operator
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Self, TypeGuard
 
 import torch
@@ -105,10 +104,7 @@ class LLM:
             UserError: A prompt is empty, too long, or needs a tokenizer the model lacks.
         """
         listed = [prompts] if isinstance(prompts, str | Mapping) else list(prompts)
-        params = self._params(sampling_params, len(listed))
-        return self._complete(
-            [self._request(prompt, p) for prompt, p in zip(listed, params, strict=True)]
-        )
+        return self._complete(self._requests(listed, sampling_params))
 
     def chat(
         self,
@@ -120,11 +116,7 @@ class LLM:
         Raises:
             UserError: A conversation is empty or too long, or the model has no chat template.
         """
-        listed = _conversations(messages)
-        params = self._params(sampling_params, len(listed))
-        return self._complete(
-            [self._request(turns, p) for turns, p in zip(listed, params, strict=True)]
-        )
+        return self._complete(self._requests(_conversations(messages), sampling_params))
 
     def stream(
         self, prompt: Prompt | Conversation, sampling_params: SamplingParams | None = None
@@ -146,8 +138,7 @@ class LLM:
         Raises:
             UserError: As :meth:`generate` and :meth:`chat`.
         """
-        [params] = self._params(sampling_params, 1)
-        yield from self._run([self._request(prompt, params)])
+        yield from self._run(self._requests([prompt], sampling_params))
 
     def score(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Return the log-probability of each token after the first, float32 ``[T - 1]``."""
@@ -168,18 +159,21 @@ class LLM:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _running(self) -> Engine:
         if self._engine is None:
             raise RequestError("This LLM is closed; make a new one.")
         return self._engine
+
+    def _requests(
+        self,
+        prompts: Sequence[Prompt | Conversation],
+        params: SamplingParams | Sequence[SamplingParams] | None,
+    ) -> list[Request]:
+        each = self._params(params, len(prompts))
+        return [self._request(prompt, p) for prompt, p in zip(prompts, each, strict=True)]
 
     def _request(self, prompt: Prompt | Conversation, params: SamplingParams) -> Request:
         name = str(next(self._ids))
@@ -201,7 +195,8 @@ class LLM:
             params = self.info.sampling
         if isinstance(params, SamplingParams):
             return [params] * count
-        if not all(isinstance(one, SamplingParams) for one in params):
+        is_list = isinstance(params, list | tuple)
+        if not is_list or not all(isinstance(one, SamplingParams) for one in params):
             raise RequestError("Sampling parameters must be SamplingParams, one for all or a list.")
         if len(params) != count:
             raise RequestError(f"{count} prompts came with {len(params)} sampling parameters.")
@@ -291,12 +286,12 @@ def _load(config: EngineConfig) -> Engine:
 
 
 def _token_ids(prompt: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
-    if "prompt_token_ids" not in prompt:
-        raise RequestError("A prompt that is a dict needs the key 'prompt_token_ids'.")
     try:
         return tuple(operator.index(token) for token in prompt["prompt_token_ids"])
-    except TypeError as error:
-        raise RequestError("Token ids must be a list of integers.") from error
+    except (KeyError, TypeError) as error:
+        raise RequestError(
+            'A prompt that is a dict needs "prompt_token_ids", a list of integers.'
+        ) from error
 
 
 def _conversations(messages: Conversation | Sequence[Conversation]) -> list[Conversation]:

@@ -196,10 +196,10 @@ class EngineLink:
         self._ended.set()
 
     def _cause_of_death(self) -> str:
-        if self._stopping:
-            return "The engine was closed."
         if self._last_words is not None:
             return self._last_words
+        if self._stopping:
+            return "The engine was closed."
         exit_code = self._process.exitcode or 0
         if exit_code >= 0:
             return f"The engine ended unexpectedly with exit code {exit_code}; see {log_path()}."

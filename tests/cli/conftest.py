@@ -56,7 +56,7 @@ class CommandLine:
             check=False,
         )
         return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+            done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode()
         )
 
     def refuses(

@@ -62,7 +62,7 @@ def _refused_in_process(
     """Run the real command here, where torch is imported only once; return its sentence."""
     from localfp4.cli.entry import run_command_line
 
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     assert run_command_line(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -94,9 +94,9 @@ def test_plain_chat_stops_the_answer_first_and_quits_when_idle(cli: "CommandLine
         assert process.stderr is not None
         process.stdin.write("repeat 100000\n")
         process.stdin.flush()
-        assert process.stdout.read(5) == "again"
+        assert process.stdout.read(11) == "again again"
         process.send_signal(signal.SIGINT)
-        assert process.stdout.readline().startswith(" again")
+        assert set(process.stdout.readline().split()) <= {"again"}
         process.stdin.write("turns?\n")
         process.stdin.flush()
         context = process.stdout.readline()

@@ -18,7 +18,7 @@ from localfp4.errors import CheckpointError, EngineDiedError, ModelNotFoundError
 from localfp4.messages import Delta, Event, Failed, Finished, Request, Started
 
 LOADER = "fake_engine:load_engine"
-PROMPTLY_S = 5.0
+PROMPTLY_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -362,7 +362,7 @@ def test_an_engine_that_hangs_is_ended_by_force(own: EngineClient) -> None:
     pid = _engine_pid(own)
     started = time.monotonic()
     own.close()
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < PROMPTLY_S
     _wait_until_gone(pid)
 
 

@@ -19,7 +19,7 @@ from localfp4.engine.process import EngineLoop, FrontEndGoneError, Wire
 from localfp4.engine.protocol import Cancel, Command, Shutdown
 from localfp4.messages import Delta, Event, Failed, Finished, Request, Started, Stats
 
-PROMPTLY_S = 10.0
+PROMPTLY_S = 20.0
 
 
 def _fake_engine_module() -> ModuleType:

@@ -244,6 +244,18 @@ async def test_quitting_in_mid_answer_saves_the_part() -> None:
 
 
 @in_event_loop
+async def test_quitting_before_a_new_answer_begins_saves_the_old_one() -> None:
+    history = FakeHistory()
+    async with chatting(FakeBackend(["Old words."]), history=history) as chat:
+        await chat.send("tell me")
+        await chat.sees("Old words.", "idle")
+        await chat.press("ctrl+r")
+        await chat.is_asked(2)
+        await chat.press("ctrl+q")
+    assert [m["content"] for m in history.saved[1]] == ["tell me", "Old words."]
+
+
+@in_event_loop
 async def test_a_history_that_fails_is_told_once_and_the_chat_goes_on() -> None:
     history = FakeHistory("The history /x cannot be written; run with --ephemeral.")
     async with chatting(FakeBackend(["One.", "Two."]), history=history) as chat:

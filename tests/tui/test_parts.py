@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localfp4.config import SamplingParams
@@ -57,6 +57,7 @@ def test_the_meter_gives_speed_and_time_left_of_each_stage() -> None:
     assert meter.bytes_per_s == 100
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(0, 200),
     tokens_per_s=st.floats(0, 1e5),
@@ -91,6 +92,7 @@ def test_only_what_the_user_chose_stands_over_the_model() -> None:
     assert sampling.chosen_settings(None) == {}
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_setting_is_read_or_refused_in_a_sentence(text: str) -> None:
     try:

@@ -1,4 +1,6 @@
-"""Numbers as people read them; plain text in and out, no widgets."""
+"""Numbers and names as people read them; plain text in and out, no widgets."""
+
+from localfp4.text.sanitize import sanitize
 
 KILO = 1000
 GIB = 2**30
@@ -48,6 +50,11 @@ def format_rate(tokens_per_s: float) -> str:
 def count_of(number: int, noun: str) -> str:
     """Return a number with its noun in the right form: ``1 turn``, ``3 turns``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def one_line(text: str) -> str:
+    """Return text from outside fit for a single line: sanitised, each run of space a blank."""
+    return " ".join(sanitize(text).split())
 
 
 def bar(share: float, width: int) -> str:

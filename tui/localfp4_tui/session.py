@@ -151,8 +151,8 @@ class ChatSession:
         if exchange is not None and exchange is not self._kept:
             with suppress(UserError):  # an engine that died needs no stopping
                 await exchange.stop()
-            if exchange.text:
-                self.conversation.answer(exchange.text)
+            if text := exchange.text or self._replaced:
+                self.conversation.answer(text)
         await self.autosave.save(self.conversation)
 
     def begin_conversation(self) -> None:

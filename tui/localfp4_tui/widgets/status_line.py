@@ -7,8 +7,14 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from localfp4.text.sanitize import sanitize
-from localfp4_tui.formatting import bar, format_count, format_gib, format_rate, format_seconds
+from localfp4_tui.formatting import (
+    bar,
+    format_count,
+    format_gib,
+    format_rate,
+    format_seconds,
+    one_line,
+)
 
 Phase = Literal["loading", "prefill", "decode", "idle", "stopped"]
 
@@ -68,14 +74,13 @@ def status_segments(status: Status) -> list[str]:
         parts.append(f"{status.memory_label} {used}/{format_gib(status.memory_total_bytes)}G")
     if status.ttft_s:
         parts.append(f"TTFT {format_seconds(status.ttft_s)}")
-    if status.kernel_path:
-        parts.append(sanitize(status.kernel_path))
-    return parts
+    parts.append(one_line(status.kernel_path))
+    return [part for part in parts if part]
 
 
 def status_content(status: Status, width: int) -> Content:
     """Return the line; what does not fit into ``width`` cells is cut, the last parts first."""
-    head = f"{status.phase} {sanitize(status.detail)}".rstrip()
+    head = f"{status.phase} {one_line(status.detail)}".rstrip()
     line = Content.styled(head, PHASE_STYLES[status.phase])
     for part in status_segments(status):
         room = width - line.cell_length - len(SEPARATOR)

@@ -4,8 +4,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from localfp4.messages import ModelInfo
-from localfp4.text.sanitize import sanitize
-from localfp4_tui.formatting import format_count
+from localfp4_tui.formatting import format_count, one_line
 
 
 class TitleBar(Static):
@@ -25,12 +24,12 @@ class TitleBar(Static):
         self._show(info.name, size, info.weight_format, info.device)
 
     def _show(self, model: str, *facts: str) -> None:
-        details = "".join(f" · {sanitize(fact)}" for fact in facts if fact)
+        details = "".join(f" · {one_line(fact)}" for fact in facts if fact)
         self.update(
             Content.assemble(
                 ("localfp4", "bold $text-primary"),
                 ("  ", ""),
-                (sanitize(model), "bold"),
+                (one_line(model), "bold"),
                 (details, "$foreground 60%"),
             ),
             layout=False,
