@@ -1,8 +1,8 @@
 """Frozen settings that are passed down, never changed; stdlib only."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 from localfp4.errors import RequestError
 
@@ -51,6 +51,18 @@ class EngineConfig:
                 )
 
 
+_WHOLE_NUMBERS = ("max_tokens", "top_k", "seed", "logprobs")
+_NUMBERS = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
+_OPTIONAL = ("max_tokens", "seed", "logprobs")
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How the next token is chosen and when an answer ends.
@@ -65,7 +77,7 @@ class SamplingParams:
             the prompt or the answer (Keskar et al. 2019, CTRL); 1 is off.
         presence_penalty: Subtracted once from the logits of tokens already in the answer.
         frequency_penalty: Subtracted per occurrence in the answer.
-        logit_bias: Token id to a number added to its logit.
+        logit_bias: Token id to a number added to its logit, at most 100 either way.
         seed: Makes the answer repeatable, whatever else is in the batch.
         stop: Strings that end the answer; they are not part of it.
         stop_token_ids: Tokens that end the answer, beside the model's own.
@@ -90,6 +102,13 @@ class SamplingParams:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        for name in _WHOLE_NUMBERS + _NUMBERS:
+            kind, what = (
+                (Integral, "a whole number") if name in _WHOLE_NUMBERS else (Real, "a number")
+            )
+            value = getattr(self, name)
+            of_kind = isinstance(value, kind) and not isinstance(value, bool)
+            self._check(name, of_kind or (value is None and name in _OPTIONAL), what)
         self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "at least 1")
         self._check("temperature", 0 <= self.temperature <= 100, "between 0 and 100")
         self._check("top_k", self.top_k >= 0, "0 (off) or more")
@@ -100,8 +119,8 @@ class SamplingParams:
         )
         self._check("presence_penalty", abs(self.presence_penalty) <= 100, "between -100 and 100")
         self._check("frequency_penalty", abs(self.frequency_penalty) <= 100, "between -100 and 100")
-        biases_finite = all(math.isfinite(b) for b in self.logit_bias.values())
-        self._check("logit_bias", biases_finite, "made of finite numbers")
+        bounded = all(abs(bias) <= 100 for bias in self.logit_bias.values())
+        self._check("logit_bias", bounded, "made of numbers between -100 and 100")
         listed = not isinstance(self.stop, str) and all(self.stop)
         self._check("stop", listed, "a sequence of strings, none of them empty")
         self._check(

@@ -155,6 +155,8 @@ class LLM:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def __enter__(self) -> Self:
         return self

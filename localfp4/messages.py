@@ -186,7 +186,8 @@ class Stats:
 class Completion:
     """A whole answer of the Python API.
 
-    ``token_ids`` leaves out the token that ended the answer, as ``text`` does.
+    ``token_ids`` leaves out the end token, as ``text`` does. Where a stop string ended the answer,
+    ``text`` leaves it out, and ``token_ids`` still has the tokens that spell it.
     """
 
     text: str

@@ -4,8 +4,6 @@ import random
 import time
 from collections.abc import Generator
 
-import torch
-
 from localfp4.config import PAGE_SIZE, EngineConfig
 from localfp4.engine.answer import Answer
 from localfp4.engine.blocks import PageTable
@@ -112,11 +110,9 @@ class Engine:
         self._pages.check([answer.sequence.pages for answer in self._answers.values()])
 
     def close(self) -> None:
-        """Drop every request and let go of the model's memory. May be called twice."""
+        """Drop every request; the model's memory goes with the engine. May be called twice."""
         for answer in list(self._answers.values()):
             self._close(answer)
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
 
     def _start(self, request: Request, collect: Collect) -> Started:
         """Turn a request into a queued sequence."""

@@ -46,7 +46,7 @@ class PromptEncoder:
         """
         longest = self.max_context - answer_tokens
         if request.messages is not None:
-            return self._encode_conversation(request.messages, longest, trim=request.trim)
+            return self._encode_conversation(request.messages, longest, self._room(request))
         if request.prompt is not None:
             if not request.prompt.strip():
                 raise RequestError("The prompt is empty; give some text to continue.")
@@ -57,15 +57,21 @@ class PromptEncoder:
         return prompt
 
     def _encode_conversation(
-        self, messages: tuple[ChatMessage, ...], longest: int, *, trim: bool
+        self, messages: tuple[ChatMessage, ...], longest: int, room: int | None
     ) -> Prompt:
+        """Render a conversation, dropping old turns until ``room`` tokens are left for an answer.
+
+        A last question that leaves less room is kept, as long as it is within ``longest``; with
+        ``room`` ``None`` nothing is dropped.
+        """
         _check_messages(messages)
         turns = list(messages)
         dropped = 0
         while True:
             prompt = Prompt(self._render(turns), dropped)
             oldest = 1 if turns[0]["role"] == "system" else 0
-            if not trim or len(prompt.token_ids) <= longest or oldest >= len(turns) - 1:
+            fits = room is None or len(prompt.token_ids) <= self.max_context - room
+            if fits or oldest >= len(turns) - 1:
                 self._check(prompt.token_ids, longest)
                 return prompt
             # A question leaves together with its answer, so that roles keep alternating.
@@ -74,6 +80,13 @@ class PromptEncoder:
                 dropped += 1
                 if oldest >= len(turns) - 1 or turns[oldest]["role"] == "user":
                     break
+
+    def _room(self, request: Request) -> int | None:
+        """Return the tokens to keep free for an answer when old turns may go: a quarter at most."""
+        if not request.trim:
+            return None
+        quarter = max(1, self.max_context // 4)
+        return min(request.sampling.max_tokens or quarter, quarter)
 
     def _render(self, messages: list[ChatMessage]) -> list[int]:
         tokenizer = self._needed_tokenizer()

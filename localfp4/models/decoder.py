@@ -67,9 +67,7 @@ class Decoder:
 
     def _angles(self, positions: torch.Tensor) -> dict[RopeSpec, tuple[torch.Tensor, torch.Tensor]]:
         return {
-            rope: rope_angles_torch(
-                positions, frequencies, rope.attention_factor, self.norm.dtype
-            )
+            rope: rope_angles_torch(positions, frequencies, rope.attention_factor, self.norm.dtype)
             for rope, frequencies in self.frequencies.items()
         }
 

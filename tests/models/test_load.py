@@ -132,7 +132,9 @@ def test_without_a_head_the_embedding_serves(fixtures: Path, tmp_path: Path) -> 
     assert torch.equal(weight_of(decoder.head, 64), decoder.embedding.float())
     own = torch.randn(256, 64)
     decoder, _ = load(changed(fixtures, tmp_path, {"lm_head.weight": own}))
-    assert torch.equal(weight_of(decoder.head, 64), own), "a stored head wins over tie_word_embeddings"
+    assert torch.equal(weight_of(decoder.head, 64), own), (
+        "a stored head wins over tie_word_embeddings"
+    )
 
 
 def modelopt(name: str, weight: torch.Tensor, amax: float | None = None) -> Tensors:
