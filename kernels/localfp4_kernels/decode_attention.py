@@ -36,7 +36,7 @@ def decode_attention_torch(
     grouped = q.view(batch, 1, kv_heads, heads // kv_heads, dim)
     out = []
     # One sequence at a time reads its keys where they lie. Gathering the whole batch, padded,
-    # copies every key twice and was slower from batch 1 to 64.
+    # copies every key twice: one layer at batch 1 and 200 tokens took 76 µs instead of 29.
     for query, table, length in zip(grouped, block_tables.tolist(), seq_lens.tolist(), strict=True):
         start = 0 if window is None else max(0, length - window)
         k = paged_view_torch(k_cache, table, start, length, q.dtype)

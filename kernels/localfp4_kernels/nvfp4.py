@@ -56,7 +56,7 @@ def e2m1_values(device: torch.device | None = None) -> torch.Tensor:
 def unpack_e2m1_torch(packed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Expand packed E2M1 codes, uint8 ``[..., K/2]``, to values ``[..., K]`` of ``dtype``."""
     values = e2m1_values(packed.device).to(dtype)
-    # One gather of value pairs by byte is four times faster than two gathers and an interleave.
+    # One gather of value pairs takes two thirds of the time of two gathers and an interleave.
     byte = torch.arange(256, device=packed.device)
     pairs = torch.stack((values[byte & 0xF], values[byte >> 4]), dim=-1)
     return pairs[packed.int()].flatten(-2)
