@@ -13,8 +13,8 @@ from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.families import decoder_spec
 from localfp4.models.feed_forward import Mlp, Moe
-from localfp4.models.load import load_decoder
 from localfp4.models.linear import Linear
+from localfp4.models.load import load_decoder
 from localfp4.models.plan import parameter_count
 from localfp4_kernels.nvfp4 import dequantize_nvfp4_torch, quantize_nvfp4_torch
 from tests.models import tiny
