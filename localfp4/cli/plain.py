@@ -77,9 +77,12 @@ class PlainChat:
         pieces: list[str] = []
         trouble: UserError | None = None
         code = 0
+        terminal = TerminalSanitizer()
         try:
             for piece in self._pieces():
+                # Kept before it is shown: an interruption between the two loses nothing read.
                 pieces.append(piece)
+                click.echo(terminal.add(piece), nl=False)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         except UserError as error:
@@ -92,17 +95,15 @@ class PlainChat:
         return "".join(pieces), code
 
     def _pieces(self) -> Iterator[str]:
-        """Put the conversation to the engine, starting a dead one anew, and print its answer."""
+        """Put the conversation to the engine, starting a dead one anew; yield its answer."""
         if not self._client.alive():
             load_visibly(self._client.load())
-        terminal = TerminalSanitizer()
         sampling = self._client.info().sampling
         messages = tuple(self._messages)
         request = Request(next(self._ids), messages=messages, sampling=sampling, trim=True)
         for event in self._client.stream(request):
             match event:
                 case Delta():
-                    click.echo(terminal.add(event.text), nl=False)
                     yield event.text
                 case Failed():
                     raise RequestError(event.message)
