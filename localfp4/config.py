@@ -1,6 +1,6 @@
 """Frozen settings that are passed down, never changed; stdlib only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 
@@ -41,8 +41,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         for name in ("max_model_len", "kv_cache_tokens", "max_batch", "max_step_tokens", "threads"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"{name} must be at least 1, not {value}.")
+            if value is not None and not (_is(value, Integral) and value >= 1):
+                raise RequestError(f"{name} must be a whole number of at least 1, not {value!r}.")
         for name, extra in (("dtype", "auto"), ("kv_cache_dtype", "auto")):
             allowed = (extra, "float32", "bfloat16", "float16")
             if getattr(self, name) not in allowed:
@@ -78,7 +78,8 @@ class SamplingParams:
         presence_penalty: Subtracted once from the logits of tokens already in the answer.
         frequency_penalty: Subtracted per occurrence in the answer.
         logit_bias: Token id to a number added to its logit, at most 100 either way.
-        seed: Makes the answer repeatable, whatever else is in the batch.
+        seed: Makes the answer repeatable, whatever else is in the batch, up to rounding of the
+            logits.
         stop: Strings that end the answer; they are not part of it.
         stop_token_ids: Tokens that end the answer, beside the model's own.
         ignore_eos: Do not stop at the model's end tokens.
@@ -97,7 +98,7 @@ class SamplingParams:
     logit_bias: dict[int, float] = field(default_factory=dict)
     seed: int | None = None
     stop: Sequence[str] = ()
-    stop_token_ids: Sequence[int] = ()
+    stop_token_ids: Collection[int] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
 
@@ -107,8 +108,7 @@ class SamplingParams:
                 (Integral, "a whole number") if name in _WHOLE_NUMBERS else (Real, "a number")
             )
             value = getattr(self, name)
-            of_kind = isinstance(value, kind) and not isinstance(value, bool)
-            self._check(name, of_kind or (value is None and name in _OPTIONAL), what)
+            self._check(name, _is(value, kind) or (value is None and name in _OPTIONAL), what)
         self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "at least 1")
         self._check("temperature", 0 <= self.temperature <= 100, "between 0 and 100")
         self._check("top_k", self.top_k >= 0, "0 (off) or more")
@@ -119,10 +119,19 @@ class SamplingParams:
         )
         self._check("presence_penalty", abs(self.presence_penalty) <= 100, "between -100 and 100")
         self._check("frequency_penalty", abs(self.frequency_penalty) <= 100, "between -100 and 100")
-        bounded = all(abs(bias) <= 100 for bias in self.logit_bias.values())
-        self._check("logit_bias", bounded, "made of numbers between -100 and 100")
-        listed = not isinstance(self.stop, str) and all(self.stop)
-        self._check("stop", listed, "a sequence of strings, none of them empty")
+        biases = isinstance(self.logit_bias, Mapping) and all(
+            _is(token, Integral) and _is(bias, Real) and abs(bias) <= 100
+            for token, bias in self.logit_bias.items()
+        )
+        self._check("logit_bias", biases, "token ids with numbers between -100 and 100")
+        listed = isinstance(self.stop, list | tuple) and all(
+            isinstance(stop, str) and stop for stop in self.stop
+        )
+        self._check("stop", listed, "a list of strings, none of them empty")
+        ids = isinstance(self.stop_token_ids, list | tuple | Set) and all(
+            _is(token, Integral) for token in self.stop_token_ids
+        )
+        self._check("stop_token_ids", ids, "a list of token ids")
         self._check(
             "logprobs", self.logprobs is None or 0 <= self.logprobs <= 100, "between 0 and 100"
         )
@@ -130,3 +139,8 @@ class SamplingParams:
     def _check(self, name: str, fine: bool, rule: str) -> None:
         if not fine:
             raise RequestError(f"{name} must be {rule}, not {getattr(self, name)!r}.")
+
+
+def _is(value: object, kind: type) -> bool:
+    """Say whether a value is a number of some kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from localfp4 import LLM, Completion, SamplingParams
+from localfp4.engine.scheduler import Scheduler
 from localfp4.errors import RequestError, UserError
 from localfp4.messages import Delta, Finished, Started
 from localfp4.runner.runner import Runner
@@ -270,9 +271,9 @@ def test_bad_calls_raise_one_sentence(llm: LLM, call: Any, words: str) -> None:
         ({"kv_cache_dtype": "int8"}, "kv_cache_dtype must be one of"),
         ({"device": "quantum"}, "no device 'quantum'"),
         ({"device": "meta"}, "not supported"),
-        ({"max_model_len": 0}, "max_model_len must be at least 1"),
+        ({"max_model_len": 0}, "max_model_len must be a whole number"),
         ({"max_model_len": 5000}, "the model was made for 1024"),
-        ({"max_batch": 0}, "max_batch must be at least 1"),
+        ({"max_batch": 0}, "max_batch must be a whole number"),
     ],
 )
 def test_bad_options_raise_one_sentence(
@@ -298,21 +299,23 @@ def test_a_closed_model_says_so(sharp_model: Path) -> None:
             call()
 
 
+@pytest.mark.parametrize("place", [(Runner, "run"), (Scheduler, "commit")])
 def test_an_interruption_leaves_the_engine_usable(
-    llm: LLM, monkeypatch: pytest.MonkeyPatch
+    llm: LLM, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str]
 ) -> None:
     [expected] = llm.generate("Hello", GREEDY)
     paused = llm.stream("Hello", GREEDY)
     pieces = [next(paused)]
-    run, calls = Runner.run, iter(range(100))
+    original, calls = getattr(*place), iter(range(100))
 
-    def interrupted(runner: Runner, work: Any) -> Any:
+    def interrupted(itself: Any, argument: Any) -> Any:
+        result = original(itself, argument)
         if next(calls) == 4:
             raise KeyboardInterrupt
-        return run(runner, work)
+        return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(Runner, "run", interrupted)
+        patch.setattr(*place, interrupted)
         with pytest.raises(KeyboardInterrupt):
             llm.generate(["one", "two", "three"], GREEDY)
     pieces += paused

@@ -132,7 +132,7 @@ class Engine:
             sampling=params,
             stop_ids=frozenset(params.stop_token_ids)
             | (frozenset() if params.ignore_eos else self._model.stop_ids),
-            random=random.Random(params.seed),
+            random=random.Random(None if params.seed is None else int(params.seed)),
             collect=collect,
         )
         tokenizer = self._model.prompts.tokenizer

@@ -17,7 +17,7 @@ from localfp4.errors import RequestError
 from localfp4.messages import LoadProgress, ModelInfo
 from localfp4.models.decoder import Decoder
 from localfp4.models.families import decoder_spec
-from localfp4.models.load import load_decoder
+from localfp4.models.load import load_decoder, shares_embedding
 from localfp4.models.plan import MemoryPlan, parameter_count, plan_memory
 from localfp4.models.spec import DecoderSpec
 from localfp4.runner.kv_cache import allocate_kv_cache
@@ -59,7 +59,7 @@ def load_model(config: EngineConfig) -> Generator[LoadProgress, None, LoadedMode
     yield LoadProgress("checking the checkpoint")
     checkpoint = open_checkpoint(folder)
     spec = decoder_spec(dict(checkpoint.config))
-    tied = not any(name.startswith("lm_head.") for name in checkpoint.tensors)
+    tied = shares_embedding(checkpoint)
     plan = plan_memory(config, spec, tied=tied, device=device.type, free_bytes=_free_bytes(device))
     tokenizer = _tokenizer(checkpoint)
     template = ChatTemplate.from_folder(folder)
@@ -144,8 +144,7 @@ def _info(
 def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:
     """Read the model's own defaults, as far as they make sense.
 
-    ``do_sample: false`` is greedy; files that say nothing get temperature 1, as transformers has
-    it.
+    ``do_sample: false`` is greedy; files that say nothing get temperature 1, as vLLM has it.
     """
     defaults = SamplingParams()
     if not generation.get("do_sample", True):

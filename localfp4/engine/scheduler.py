@@ -109,7 +109,9 @@ class Scheduler:
 
     def _share(self, sequence: Sequence, budget: int) -> Scheduled:
         """Cut what a sequence has left to compute to the budget."""
-        start, length = sequence.computed, len(sequence.tokens)
+        length = len(sequence.tokens)
+        # A step interrupted after its commit leaves no token to compute: the last one is repeated.
+        start = min(sequence.computed, length - 1)
         end = min(length, start + budget)
         return Scheduled(sequence, start, end, sequence.is_decoding, completes=end == length)
 

@@ -59,6 +59,25 @@ def load_decoder(
         return decoder
 
 
+def shares_embedding(checkpoint: Checkpoint) -> bool:
+    """Say whether the embedding serves as the output projection.
+
+    The tensors decide: exporters leave a stale flag beside a head of its own.
+
+    Raises:
+        CheckpointError: There is no head, and the config does not say that the embedding is one.
+    """
+    if any(name.startswith("lm_head.") for name in checkpoint.tensors):
+        return False
+    holders = (checkpoint.config, checkpoint.config.get("text_config") or {})
+    if not any(holder.get("tie_word_embeddings") for holder in holders):
+        raise CheckpointError(
+            "The checkpoint has no lm_head.weight, and its config.json does not tie the output to "
+            "the embedding; download it again."
+        )
+    return True
+
+
 class _Loader:
     """Reads modules by their names in the checkpoint."""
 
@@ -80,16 +99,19 @@ class _Loader:
     def embedding(self, spec: DecoderSpec) -> torch.Tensor:
         """Read the embedding; its rows are looked up, so a smaller stored type is kept."""
         shape = (spec.vocab_size, spec.hidden_size)
+        kind = linear_kind(self._checkpoint, "model.embed_tokens")
         stored = self._checkpoint.tensors.get("model.embed_tokens.weight")
-        if stored is None or stored.shape != shape or stored.nbytes >= self._nbytes(shape):
+        if not isinstance(kind, Dense) or stored is None or stored.shape != shape:
+            return self._matrix("model.embed_tokens", shape)
+        if stored.nbytes >= self._nbytes(shape):
             return self._matrix("model.embed_tokens", shape)
         return self._reader.read(stored.name).to(self._device)
 
     def head(self, spec: DecoderSpec, embedding: torch.Tensor) -> Linear:
         """Return the output projection; without one of its own the embedding serves."""
-        if any(name.startswith("lm_head.") for name in self._checkpoint.tensors):
-            return make_linear(self._matrix("lm_head", (spec.vocab_size, spec.hidden_size)))
-        return make_linear(embedding.to(self._dtype))
+        if shares_embedding(self._checkpoint):
+            return make_linear(embedding.to(self._dtype))
+        return make_linear(self._matrix("lm_head", (spec.vocab_size, spec.hidden_size)))
 
     def vector(self, name: str, size: int) -> torch.Tensor:
         """Read a one-dimensional tensor."""

@@ -45,7 +45,6 @@ class Runner:
             return [StepResult() for _ in work]
         logits = self.decoder.logits(hidden if len(rows) == len(hidden) else hidden[rows])
         results: list[StepResult] = []
-        # Collected positions are read before sampling, which changes penalised rows in place.
         row, last_rows = 0, []
         for item in work:
             count = _wanted_rows(item)
@@ -59,7 +58,7 @@ class Runner:
         chosen = sample(logits if len(last_rows) == len(logits) else logits[last_rows], draws)
         tokens = iter(chosen)
         return [
-            result if item.draw is None else StepResult(next(tokens), result.logits, result.scores)
+            result if item.draw is None else StepResult(sampled=next(tokens))
             for item, result in zip(work, results, strict=True)
         ]
 

@@ -25,8 +25,8 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Sampled]:
     """Choose one token per row.
 
     Order: penalties and bias, temperature, top-k, top-p, min-p, then the draw. The draw walks the
-    cumulative distribution up to the row's uniform number, so that a seed gives the same token
-    on every device and in every batch.
+    cumulative distribution up to the row's uniform number, so that equal logits and an
+    equal seed give the same token on every device and in every batch.
 
     Args:
         logits: float32 ``[B, V]``; rows with penalties or a bias are changed in place.

@@ -42,7 +42,8 @@ class Work:
         end: Position after the last one.
         pages: The sequence's pages, covering at least ``end`` tokens.
         is_decode: Whether this is one generated token, as opposed to a chunk of prompt.
-        draw: How to choose the token after ``end``; ``None`` while the prompt goes on.
+        draw: How to choose the token after ``end``; ``None`` while the prompt goes on, and where
+            positions are collected.
         collect: What to keep of each processed position.
     """
 

@@ -91,6 +91,25 @@ def test_a_format_that_cannot_run_is_refused(fixtures: Path) -> None:
         load(fixtures / "ct_qwen3_MXFP4")
 
 
+def test_an_eight_bit_embedding_is_refused(fixtures: Path, tmp_path: Path) -> None:
+    eight_bit = torch.ones(256, 64).to(torch.float8_e4m3fn)
+    changes = {
+        "model.embed_tokens.weight": eight_bit,
+        "model.embed_tokens.weight_scale": torch.ones(256, 1),
+    }
+    with pytest.raises(UnsupportedModelError, match="FP8"):
+        load(changed(fixtures, tmp_path, dict(changes)))
+
+
+def test_a_missing_head_is_not_replaced_by_an_embedding_that_is_none(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    tensors = tiny.stored(fixtures / "m_qwen3_moe")
+    del tensors["lm_head.weight"]
+    with pytest.raises(CheckpointError, match=r"no lm_head\.weight"):
+        load(tiny.restored(fixtures / "m_qwen3_moe", tmp_path / "model", tensors))
+
+
 def test_eight_bit_stacked_experts_are_not_mistaken_for_plain_ones(tmp_path: Path) -> None:
     folder = tiny.save(tiny.build("qwen3_moe"), tmp_path / "plain")
     tensors = {n: t for n, t in tiny.stored(folder).items() if ".experts." not in n}
