@@ -1,4 +1,4 @@
-"""localfp4: chat with 4-bit models on your own graphics card.
+"""localfp4: chat with 4-bit models on your own PC.
 
 ``LLM``, ``SamplingParams`` and ``Completion`` are loaded on first use, so that importing the
 package costs no torch.

@@ -25,7 +25,7 @@ COMMANDS = {
 @click.version_option(__version__, prog_name="localfp4", message="%(prog)s %(version)s")
 @click.pass_context
 def localfp4(ctx: click.Context) -> None:
-    """Chat with 4-bit models on your own graphics card."""
+    """Chat with 4-bit models on your own PC."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

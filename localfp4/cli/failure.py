@@ -3,6 +3,7 @@
 0 done, 1 a bug or a closed output, 2 something the user can mend, 130 Ctrl-C.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +32,12 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         _discard_output()
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _report_bug(error)
+        _discard_output()
+        complain("The disk is full; free some space and run the command again.")
+        return 2
     except Exception as error:  # noqa: BLE001 - the last resort, and it is reported
         return _report_bug(error)
     return code or 0

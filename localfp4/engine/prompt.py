@@ -119,7 +119,7 @@ class PromptEncoder:
         if len(token_ids) > longest:
             raise ContextError(
                 f"The prompt has {len(token_ids)} tokens, and the context of {self.max_context} "
-                f"holds a prompt of {longest}; shorten it or raise --ctx."
+                f"holds a prompt of {longest}; shorten it, or give the model a longer context."
             )
 
 

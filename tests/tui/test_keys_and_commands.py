@@ -1,6 +1,7 @@
 """Keys, slash commands and the palette: what a user can do, and what is said to a slip."""
 
 import pytest
+from textual.events import Key
 from textual.widgets import OptionList
 
 from localfp4_tui.commands import COMMANDS
@@ -224,3 +225,15 @@ async def test_page_keys_scroll_and_the_end_is_followed_again() -> None:
         await chat.sees_no("line 79")
         await chat.send("again")
         await chat.sees("The end.", "· stop")
+
+
+@in_event_loop
+async def test_keys_that_come_at_once_keep_their_order() -> None:
+    async with chatting(FakeBackend(["Ok."])) as chat:
+        chat.prompt.focus()
+        await chat.pilot.pause()
+        for key in ("a", "b", "ctrl+j", "c", "enter", "d"):
+            chat.app.post_message(Key(key, key if len(key) == 1 else None))
+        await chat.is_asked(1)
+        assert chat.asked() == [("user", "ab\nc")]
+        await chat.until(lambda: chat.prompt.text == "d")

@@ -24,7 +24,7 @@ from localfp4_tui.screens.chat import ChatScreen
 from localfp4_tui.session import ChatSession
 
 QUIT_WITHIN_S = 3.0
-"""How long after the first ^C a second one quits."""
+"""How long after the first ^C a second one quits, and the notice of it is shown."""
 
 
 class ChatApp(App[None]):
@@ -111,7 +111,7 @@ class ChatApp(App[None]):
         else:
             self._interrupted_s = monotonic()
             await self._chat.action_stop()
-            self._chat.notice.show("Press ^C again to quit.")
+            self._chat.notice.show("Press ^C again to quit.", shown_s=QUIT_WITHIN_S)
 
     async def action_quit(self) -> None:
         """Save what there is and leave, with 2 where there was no model to talk to."""

@@ -22,7 +22,9 @@ class NoticeBar(Static):
         self.display = False
         self._expiry: Timer | None = None
 
-    def show(self, text: str, severity: Severity = "info") -> None:
+    def show(
+        self, text: str, severity: Severity = "info", *, shown_s: float = INFO_SHOWN_S
+    ) -> None:
         """Show a text that may come from outside."""
         self.set_class(severity == "warning", "-warning")
         self.set_class(severity == "error", "-error")
@@ -31,7 +33,7 @@ class NoticeBar(Static):
         if self._expiry is not None:
             self._expiry.stop()
         if severity == "info":
-            self._expiry = self.set_timer(INFO_SHOWN_S, self.dismiss)
+            self._expiry = self.set_timer(shown_s, self.dismiss)
 
     def dismiss(self) -> None:
         """Remove the notice."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.markup import escape
 from textual.message import Message
 from textual.widgets import TextArea
@@ -16,8 +16,8 @@ class PromptArea(TextArea):
     """A text area that grows with its text; Enter sends, and ↑ in an empty one recalls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send", id="prompt.send", key_display="⏎", priority=True),
-        Binding("ctrl+j,shift+enter", "newline", "New line", id="prompt.newline", priority=True),
+        Binding("enter", "submit", "Send", id="prompt.send", key_display="⏎"),
+        Binding("ctrl+j,shift+enter", "newline", "New line", id="prompt.newline"),
         Binding("up", "recall", "Recall the last message, when empty", id="prompt.recall"),
         Binding("ctrl+shift+z", "redo", "Redo", show=False),
     ]
@@ -39,6 +39,20 @@ class PromptArea(TextArea):
             highlight_cursor_line=False,
             placeholder="Message … or / for a command",
         )
+
+    async def on_key(self, event: Key) -> None:
+        """Send and break lines in the order in which the keys were pressed.
+
+        A binding with priority would run before keys that still wait in this widget's queue, and
+        one without after keys that came later: both tear apart what is typed or pasted fast.
+        """
+        if event.is_printable:
+            return
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and active.binding.id in ("prompt.send", "prompt.newline"):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(active.binding.action)
 
     def on_paste(self, event: Paste) -> None:
         """Take control characters out of what is pasted, before the text area takes it."""
