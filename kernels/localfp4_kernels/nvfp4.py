@@ -41,11 +41,6 @@ class Nvfp4Weight:
         """Rows N and columns K of the matrix."""
         return self.packed.shape[0], 2 * self.packed.shape[1]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all three parts."""
-        return sum(part.nbytes for part in (self.packed, self.scale, self.global_scale))
-
 
 def e2m1_values(device: torch.device | None = None) -> torch.Tensor:
     """Return the values of the 16 E2M1 codes, float32 ``[16]``; code 8 is minus zero."""

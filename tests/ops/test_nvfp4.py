@@ -256,3 +256,27 @@ def test_a_transposed_view_quantises_like_its_copy() -> None:
     assert torch.equal(
         quantize_nvfp4_torch(view).packed, quantize_nvfp4_torch(view.contiguous()).packed
     )
+
+
+MERGED = (
+    ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    ("self_attn.o_proj",),
+    ("mlp.gate_proj", "mlp.up_proj"),
+    ("mlp.down_proj",),
+)
+
+
+@pytest.mark.parametrize("names", MERGED)
+def test_a_modelopt_export_is_reproduced_bit_for_bit(
+    fixtures: Path, names: tuple[str, ...]
+) -> None:
+    original = load_file(fixtures / "m_qwen3" / "model.safetensors")
+    exported = load_file(fixtures / "mo_qwen3_NVFP4_DEFAULT_CFG" / "model.safetensors")
+    prefixes = [f"model.layers.0.{name}" for name in names]
+    amax = max(original[f"{prefix}.weight"].abs().max().item() for prefix in prefixes)
+    for prefix in prefixes:
+        ours = quantize_nvfp4_torch(original[f"{prefix}.weight"], amax)
+        stored_scale = exported[f"{prefix}.weight_scale"]
+        assert torch.equal(ours.packed, exported[f"{prefix}.weight"])
+        assert torch.equal(ours.scale.view(torch.uint8), stored_scale.view(torch.uint8))
+        assert ours.global_scale == exported[f"{prefix}.weight_scale_2"]
