@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from localfp4_kernels.linear import pack_linear_torch, packed_linear_torch
+from localfp4_kernels.linear.packed import pack_linear_torch, packed_linear_torch
 
 SHAPES = [(512, 320), (320, 256), (1792, 320), (320, 896)] * 6 + [(2560, 320)]
 

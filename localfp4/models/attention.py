@@ -7,11 +7,11 @@ import torch
 from localfp4.models.batch import ForwardBatch
 from localfp4.models.linear import Linear
 from localfp4.models.spec import AttentionSpec
-from localfp4_kernels.decode_attention import decode_attention_torch
-from localfp4_kernels.prefill_attention import prefill_attention_torch
-from localfp4_kernels.rms_norm import rms_norm_torch
-from localfp4_kernels.rope import rope_torch
-from localfp4_kernels.write_kv import write_kv_torch
+from localfp4_kernels.attention.decode import decode_attention_torch
+from localfp4_kernels.attention.prefill import prefill_attention_torch
+from localfp4_kernels.attention.write_kv import write_kv_torch
+from localfp4_kernels.pointwise.rms_norm import rms_norm_torch
+from localfp4_kernels.pointwise.rope import rope_torch
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from localfp4.models.batch import ForwardBatch
 from localfp4.models.feed_forward import Mlp, Moe
 from localfp4.models.linear import DenseLinear, Linear
 from localfp4.models.spec import DecoderSpec, RopeSpec
-from localfp4_kernels.rms_norm import rms_norm_torch
-from localfp4_kernels.rope import rope_angles_torch
+from localfp4_kernels.pointwise.rms_norm import rms_norm_torch
+from localfp4_kernels.pointwise.rope import rope_angles_torch
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from localfp4.models.linear import Linear
-from localfp4_kernels.moe import moe_torch, route_softmax_topk_torch
-from localfp4_kernels.silu_mul import silu_mul_torch
+from localfp4_kernels.moe.experts import moe_torch
+from localfp4_kernels.moe.route import route_softmax_topk_torch
+from localfp4_kernels.pointwise.gated_mul import silu_mul_torch
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from localfp4_kernels.linear import pack_linear_torch, packed_linear_torch
+from localfp4_kernels.linear.packed import pack_linear_torch, packed_linear_torch
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from localfp4.models.feed_forward import Mlp, Moe
 from localfp4.models.linear import Linear, make_linear
 from localfp4.models.rope import rope_frequencies
 from localfp4.models.spec import AttentionSpec, DecoderSpec, LayerSpec, MlpSpec, MoeSpec
-from localfp4_kernels.nvfp4 import Nvfp4Weight, dequantize_nvfp4_torch
+from localfp4_kernels.formats.nvfp4 import Nvfp4Weight, dequantize_nvfp4_torch
 
 
 def load_decoder(

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localfp4_kernels.decode_attention import decode_attention_torch
-from localfp4_kernels.prefill_attention import prefill_attention_torch
-from localfp4_kernels.write_kv import write_kv_torch
+from localfp4_kernels.attention.decode import decode_attention_torch
+from localfp4_kernels.attention.prefill import prefill_attention_torch
+from localfp4_kernels.attention.write_kv import write_kv_torch
 
 PAGE, DIM = 64, 16
 BOUNDARY_LENGTHS = (1, 2, 63, 64, 65, 127, 128, 129, 200)

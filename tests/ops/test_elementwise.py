@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm, apply_rotary_pos_emb
 
-from localfp4_kernels.rms_norm import rms_norm_torch
-from localfp4_kernels.rope import rope_angles_torch, rope_torch
-from localfp4_kernels.silu_mul import silu_mul_torch
+from localfp4_kernels.pointwise.gated_mul import silu_mul_torch
+from localfp4_kernels.pointwise.rms_norm import rms_norm_torch
+from localfp4_kernels.pointwise.rope import rope_angles_torch, rope_torch
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2**-7, torch.float16: 2**-10}
 

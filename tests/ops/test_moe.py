@@ -7,7 +7,8 @@ import torch
 from transformers import Qwen3MoeConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
 
-from localfp4_kernels.moe import moe_torch, route_softmax_topk_torch
+from localfp4_kernels.moe.experts import moe_torch
+from localfp4_kernels.moe.route import route_softmax_topk_torch
 
 EXPERTS, HIDDEN, WIDTH, TOP_K = 8, 24, 12, 3
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from localfp4_kernels.nvfp4 import (
+from localfp4_kernels.formats.nvfp4 import (
     Nvfp4Weight,
     dequantize_nvfp4_torch,
     e2m1_values,

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from localfp4_kernels.nvfp4 import quantize_nvfp4_torch
+from localfp4_kernels.formats.nvfp4 import quantize_nvfp4_torch
 from recipe.model import Network, Shape
 from recipe.tokenizer import END, END_OF_TEXT, save_tokenizer
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from localfp4_kernels.nvfp4 import dequantize_nvfp4_torch, quantize_nvfp4_torch
+from localfp4_kernels.formats.nvfp4 import dequantize_nvfp4_torch, quantize_nvfp4_torch
 from recipe.corpus import Rows
 from recipe.model import Network, Shape
 

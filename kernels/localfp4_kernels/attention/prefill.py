@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from localfp4_kernels.paged_view import paged_view_torch
+from localfp4_kernels.attention.paged_view import paged_view_torch
 
 
 def prefill_attention_torch(

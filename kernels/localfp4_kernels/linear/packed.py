@@ -2,8 +2,6 @@
 
 import torch
 
-_PACKED_DTYPES = (torch.float32, torch.bfloat16)
-
 _ROWS_HINT = 8
 """Rows of ``x`` the blocked layout is chosen for; it serves 1 to 64 rows about equally well."""
 
@@ -19,8 +17,7 @@ def pack_linear_torch(weight: torch.Tensor) -> torch.Tensor | None:
     Args:
         weight: ``[N, K]`` on the CPU; it is not needed afterwards.
     """
-    onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if weight.device.type != "cpu" or weight.dtype not in _PACKED_DTYPES or not onednn:
+    if weight.device.type != "cpu" or not _onednn_multiplies(weight.dtype):
         return None
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)
     return packed
@@ -32,3 +29,14 @@ def packed_linear_torch(
     """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1, and a weight of the same type."""
     y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
     return y
+
+
+def _onednn_multiplies(dtype: torch.dtype) -> bool:
+    """Say whether oneDNN has products in a type here; bfloat16 needs AVX-512 or AVX-NE-CONVERT."""
+    if not (
+        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    ):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32

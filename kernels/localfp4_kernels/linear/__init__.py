@@ -1,0 +1,1 @@
+"""Products with stored weights, ``y = x W^T``, per weight format and activation width."""

@@ -1,0 +1,1 @@
+"""Operators on rows: norms, rotary embedding, gates, embedding."""
