@@ -1,0 +1,115 @@
+"""One product from what a layer has to rows: the input in the kernel's form, then the kernel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from localfp4_kernels.dispatch import Kernel
+from localfp4_kernels.launch import Plan
+from localfp4_kernels.linear.arrange import ToPlanes, ToRows, ToWords
+from localfp4_kernels.linear.fp8 import plan_fp8_gemv, plan_fp8_w8a8, plan_fp8_w8a16
+from localfp4_kernels.linear.gemv import natural_words, plan_gemv
+from localfp4_kernels.linear.produce import Sink, plan_produce
+from localfp4_kernels.linear.quantize_fp4 import ToMxfp4, ToNvfp4
+from localfp4_kernels.linear.quantize_fp8 import ToFp8Planes, ToFp8Rows
+from localfp4_kernels.linear.source import Source
+from localfp4_kernels.linear.w4a4 import plan_w4a4
+from localfp4_kernels.linear.w4a8 import plan_w4a8
+from localfp4_kernels.linear.w4a16 import plan_w4a16
+from localfp4_kernels.linear.weights import Fp4Weight, Fp8Weight
+from localfp4_kernels.target import Target
+
+Planner = Callable[..., Plan[torch.Tensor]]
+
+
+def plan_multiply(
+    source: Source,
+    weight: Fp4Weight | Fp8Weight,
+    kernel: Kernel,
+    *,
+    target: Target,
+    bias: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
+    input_scale: torch.Tensor | None = None,
+    out_dtype: torch.dtype,
+) -> Plan[torch.Tensor]:
+    """Plan :func:`multiply`."""
+    sink, planner = _path(kernel, weight, input_scale, target, out_dtype)
+    form = plan_produce(source, sink, target=target)
+    product = planner(
+        form.out, weight, target=target, bias=bias, residual=residual, out_dtype=out_dtype
+    )
+    return Plan((*form.launches, *product.launches), product.out)
+
+
+def multiply(
+    source: Source,
+    weight: Fp4Weight | Fp8Weight,
+    kernel: Kernel,
+    *,
+    target: Target,
+    bias: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
+    input_scale: torch.Tensor | None = None,
+    out_dtype: torch.dtype,
+) -> torch.Tensor:
+    """Return ``y = x W^T + b + residual``, ``[T, N]``.
+
+    Args:
+        source: What computes ``x`` ``[T, K]``; a norm or a gate is fused.
+        weight: ``[N, K]``.
+        kernel: What multiplies, as :func:`localfp4_kernels.dispatch.choose` decides.
+        target: What it runs on.
+        bias: ``[N]``.
+        residual: ``[T, N]``.
+        input_scale: float32 ``[]``, the global scale of 4-bit activations; ``None`` scales each
+            token by itself.
+        out_dtype: Type of ``y``.
+
+    Raises:
+        ValueError: A tensor does not fit, or the kernel does not take such a weight.
+    """
+    return plan_multiply(
+        source,
+        weight,
+        kernel,
+        target=target,
+        bias=bias,
+        residual=residual,
+        input_scale=input_scale,
+        out_dtype=out_dtype,
+    ).run()
+
+
+def _path(
+    kernel: Kernel,
+    weight: Fp4Weight | Fp8Weight,
+    input_scale: torch.Tensor | None,
+    target: Target,
+    dtype: torch.dtype,
+) -> tuple[Sink[Any], Planner]:
+    """Return the form a kernel reads, and what plans it."""
+    if isinstance(weight, Fp8Weight):
+        return _fp8_path(kernel, weight, dtype)
+    if kernel is Kernel.GEMV:
+        return ToWords(natural_words(target)), plan_gemv
+    if kernel is Kernel.W4A16:
+        return ToPlanes(), plan_w4a16
+    if kernel is Kernel.W4A8:
+        return ToFp8Planes(), plan_w4a8
+    if kernel is Kernel.W4A4:
+        return ToNvfp4(input_scale) if weight.scale_format == "e4m3" else ToMxfp4(), plan_w4a4
+    raise ValueError(f"kernel {kernel} does not take a 4-bit weight")
+
+
+def _fp8_path(
+    kernel: Kernel, weight: Fp8Weight, dtype: torch.dtype
+) -> tuple[Sink[Any], Planner]:
+    if kernel is Kernel.FP8_GEMV:
+        return ToRows(dtype), plan_fp8_gemv
+    if kernel is Kernel.W8A16:
+        return ToRows(dtype), plan_fp8_w8a16
+    if kernel is Kernel.W8A8:
+        return ToFp8Rows(weight.blocks), plan_fp8_w8a8
+    raise ValueError(f"kernel {kernel} does not take an 8-bit weight")
