@@ -1,0 +1,19 @@
+"""Every kernel of the library on this machine's GPU, as one Markdown report.
+
+python kernels/bench/all.py > report.md
+"""
+
+import sys
+
+import attention
+import gated_delta
+import gemv
+import matmul
+import moe
+import sampler
+from _bench import run
+
+FAMILIES = (gemv, matmul, attention, moe, gated_delta, sampler)
+
+if __name__ == "__main__":
+    sys.exit(run(*(family.cases for family in FAMILIES)))
