@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localfp4_kernels.attention.decode import decode_attention_torch
 from localfp4_kernels.attention.prefill import prefill_attention_torch
-from localfp4_kernels.attention.write_kv import write_kv_torch
+from localfp4_kernels.attention.torch_decode import decode_attention_torch
+from localfp4_kernels.attention.torch_write_kv import write_kv_torch
+from tests.ops.paged import exact_attention, paged_sequences
 
 PAGE, DIM = 64, 16
 BOUNDARY_LENGTHS = (1, 2, 63, 64, 65, 127, 128, 129, 200)
@@ -68,25 +69,6 @@ def paged(
         keys.append(k)
         values.append(v)
     return Paged(k_cache, v_cache, tables, keys, values)
-
-
-def exact_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    position: int,
-    scale: float,
-    window: int | None,
-) -> torch.Tensor:
-    """Attend in float64 with one query ``[Hq, D]`` at ``position`` over ``[L, Hkv, D]``."""
-    first = 0 if window is None else max(0, position - window + 1)
-    k, v = k[first : position + 1].double(), v[first : position + 1].double()
-    group = q.shape[0] // k.shape[1]
-    rows = []
-    for head, query in enumerate(q.double()):
-        weights = (k[:, head // group] @ query * scale).softmax(0)
-        rows.append(weights @ v[:, head // group])
-    return torch.stack(rows)
 
 
 @pytest.mark.parametrize("token_major", [False, True])
@@ -235,3 +217,27 @@ def test_a_bfloat16_cache_is_read_in_the_type_of_the_query(q_dtype: torch.dtype)
         exact = exact_attention(q[row], cache.keys[row], cache.values[row], length - 1, 0.25, None)
         torch.testing.assert_close(decode[row].double(), exact, rtol=2 * tolerance, atol=tolerance)
     torch.testing.assert_close(prefill[0], decode[0], rtol=2 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("storage", ["token", "tensor", "float32"])
+@pytest.mark.parametrize("window", [None, 20])
+def test_prefill_with_all_that_models_add(storage: str, window: int | None) -> None:
+    cache = paged_sequences([100], 2, DIM, storage, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(1)
+    q = torch.randn(7, 4, DIM, generator=generator)
+    sinks = torch.randn(4, generator=generator)
+    out = prefill_attention_torch(
+        q,
+        **cache.caches,
+        block_table=cache.tables[0],
+        seq_len=100,
+        scale=0.25,
+        window=window,
+        soft_cap=2.0,
+        sinks=sinks,
+    )
+    for row in range(7):
+        exact = exact_attention(
+            q[row], cache.keys[0], cache.values[0], 93 + row, 0.25, window, 2.0, sinks
+        )
+        torch.testing.assert_close(out[row].double(), exact, rtol=1e-5, atol=1e-5)

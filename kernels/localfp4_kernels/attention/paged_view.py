@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
+CacheScale = torch.Tensor | float | None
+"""float32 ``[P, Hkv, 64]`` per token and head, one number for all, or none for 16-bit caches."""
+
 
 def paged_view_torch(
     cache: torch.Tensor, pages: Sequence[int], start: int, end: int, dtype: torch.dtype
@@ -35,3 +38,29 @@ def paged_view_torch(
     rows = cache.transpose(1, 2).index_select(0, torch.tensor(used, device=cache.device))
     tokens = rows.flatten(0, 1)[start - first * page_size : end - first * page_size]
     return tokens.to(dtype).transpose(0, 1).unsqueeze(0)
+
+
+def paged_values_torch(
+    cache: torch.Tensor,
+    scale: CacheScale,
+    pages: Sequence[int],
+    start: int,
+    end: int,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Return the numbers of a cache like :func:`paged_view_torch`, also of one that holds E4M3.
+
+    Args:
+        cache: ``[P, Hkv, S, D]``, any strides; uint8 is E4M3.
+        scale: Multiplies E4M3: float32 ``[P, Hkv, S]``, or one number.
+        pages: The pages of the sequence in order; more than needed may be given.
+        start: First token.
+        end: The token after the last.
+        dtype: Type of the result.
+    """
+    if cache.dtype != torch.uint8 or scale is None:
+        return paged_view_torch(cache, pages, start, end, dtype)
+    bits = paged_view_torch(cache, pages, start, end, torch.uint8)
+    if isinstance(scale, torch.Tensor):
+        scale = paged_view_torch(scale.unsqueeze(-1), pages, start, end, torch.float32)
+    return (bits.view(torch.float8_e4m3fn).float() * scale).to(dtype)

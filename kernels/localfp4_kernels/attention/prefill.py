@@ -3,7 +3,8 @@
 import torch
 from torch.nn import functional
 
-from localfp4_kernels.attention.paged_view import paged_view_torch
+from localfp4_kernels.attention.dense import dense_attention_torch
+from localfp4_kernels.attention.paged_view import CacheScale, paged_values_torch
 
 
 def prefill_attention_torch(
@@ -14,6 +15,11 @@ def prefill_attention_torch(
     seq_len: int,
     scale: float,
     window: int | None = None,
+    *,
+    soft_cap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    k_scale: CacheScale = None,
+    v_scale: CacheScale = None,
 ) -> torch.Tensor:
     """Attend causally with the last T tokens of one sequence.
 
@@ -25,6 +31,10 @@ def prefill_attention_torch(
         seq_len: Tokens in the cache, the chunk included.
         scale: Multiplies the scores.
         window: Sliding window in tokens, the query included; ``None`` sees everything.
+        soft_cap: Logits become ``c tanh(x / c)``.
+        sinks: ``[Hq]``, a logit per head that takes weight and gives no value.
+        k_scale: Of a uint8 cache: float32 ``[P, Hkv, S]``, or one number for all keys.
+        v_scale: As ``k_scale``.
 
     Returns:
         ``[T, Hq, D]`` in the type of ``q``.
@@ -35,25 +45,41 @@ def prefill_attention_torch(
     pages = block_table.tolist()
     shared = heads // k_cache.shape[1]
     k, v = (
-        paged_view_torch(cache, pages, start, seq_len, q.dtype).repeat_interleave(shared, dim=1)
-        for cache in (k_cache, v_cache)
+        paged_values_torch(cache, cache_scale, pages, start, seq_len, q.dtype).repeat_interleave(
+            shared, dim=1
+        )
+        for cache, cache_scale in ((k_cache, k_scale), (v_cache, v_scale))
     )
+    queries = q.transpose(0, 1).unsqueeze(0)
     plain = first == 0 and (window is None or window >= seq_len)
-    out = functional.scaled_dot_product_attention(
-        q.transpose(0, 1).unsqueeze(0),
-        k,
-        v,
-        attn_mask=None if plain else _causal_mask(first, start, seq_len, window, q.device),
-        is_causal=plain,
-        scale=scale,
-    )
+    if plain and soft_cap is None and sinks is None:
+        # Without a mask in memory; this is most prompts.
+        out = functional.scaled_dot_product_attention(queries, k, v, is_causal=True, scale=scale)
+    else:
+        out = dense_attention_torch(
+            queries,
+            k,
+            v,
+            scale,
+            mask=causal_mask(first, start, seq_len, window, q.device),
+            soft_cap=soft_cap,
+            sinks=None if sinks is None else sinks.unsqueeze(1),
+        )
     return out.squeeze(0).transpose(0, 1)
 
 
-def _causal_mask(
+def causal_mask(
     first: int, start: int, seq_len: int, window: int | None, device: torch.device
 ) -> torch.Tensor:
-    """Return bool ``[T, seq_len - start]``, true where a query of the chunk may look."""
+    """Return bool ``[T, seq_len - start]``, true where a query of a chunk may look.
+
+    Args:
+        first: Position of the first query.
+        start: Position of the first key.
+        seq_len: The position after the last of both.
+        window: Sliding window in tokens, or ``None``.
+        device: Where the mask goes.
+    """
     query = torch.arange(first, seq_len, device=device).unsqueeze(1)
     key = torch.arange(start, seq_len, device=device)
     seen = key <= query
