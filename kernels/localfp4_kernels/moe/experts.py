@@ -3,24 +3,32 @@
 import torch
 from torch.nn import functional
 
-from localfp4_kernels.pointwise.gated_mul import silu_mul_torch
+from localfp4_kernels.moe.stack import ExpertStack, expert_matrix_torch
+from localfp4_kernels.pointwise.gated_mul import GATES, Gate
 
 
 def moe_torch(
     x: torch.Tensor,
-    gate_up: torch.Tensor,
-    down: torch.Tensor,
+    gate_up: ExpertStack,
+    down: ExpertStack,
     weights: torch.Tensor,
     experts: torch.Tensor,
+    *,
+    gate: Gate = "silu",
+    gate_up_bias: torch.Tensor | None = None,
+    down_bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Run the chosen experts' SwiGLU networks and add up their weighted outputs.
+    """Run the chosen experts' gated networks and add up their weighted outputs.
 
     Args:
         x: ``[T, H]``.
         gate_up: ``[E, 2 I, H]``, gate rows first.
         down: ``[E, H, I]``.
         weights: ``[T, k]``.
-        experts: int64 ``[T, k]``.
+        experts: Ids, int32 or int64 ``[T, k]``.
+        gate: What joins the halves of the first product.
+        gate_up_bias: ``[E, 2 I]``.
+        down_bias: ``[E, H]``.
 
     Returns:
         ``[T, H]`` in the type of ``x``.
@@ -28,7 +36,13 @@ def moe_torch(
     out = torch.zeros_like(x)
     for expert in experts.unique().tolist():
         token, choice = torch.where(experts == expert)
-        hidden = silu_mul_torch(functional.linear(x[token], gate_up[expert]))
-        weighted = functional.linear(hidden, down[expert]) * weights[token, choice].unsqueeze(1)
+        first = expert_matrix_torch(gate_up, expert, x.dtype)
+        second = expert_matrix_torch(down, expert, x.dtype)
+        first_bias = None if gate_up_bias is None else gate_up_bias[expert].to(x.dtype)
+        second_bias = None if down_bias is None else down_bias[expert].to(x.dtype)
+        hidden = functional.linear(x[token], first, first_bias)
+        hidden = GATES[gate](hidden)
+        y = functional.linear(hidden, second, second_bias)
+        weighted = y * weights[token, choice].unsqueeze(1)
         out.index_add_(0, token, weighted.to(out.dtype))
     return out

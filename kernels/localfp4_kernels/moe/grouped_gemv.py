@@ -1,0 +1,162 @@
+"""Matrix-vector products with the experts each token chose: decoding a few tokens.
+
+One launch covers every choice of every token; a program reads from the device which expert it
+serves. Choices of the same expert read its weights again, from L2.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.launch import Launch, Plan
+from localfp4_kernels.linear.activation import Words
+from localfp4_kernels.linear.gate import apply_gate, check_gate, gate_rows
+from localfp4_kernels.linear.gemv import gemv_accumulate, gemv_tile, natural_words
+from localfp4_kernels.linear.weights import Fp4Weight
+from localfp4_kernels.moe.slots import check_slots
+from localfp4_kernels.moe.stack import ExpertStack, check_stack
+from localfp4_kernels.pointwise.gated_mul import Gate
+from localfp4_kernels.target import Target
+
+
+def grouped_gemv(
+    x: Words,
+    stack: ExpertStack,
+    experts: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    gate: Gate | None = None,
+    out_dtype: torch.dtype = torch.bfloat16,
+    target: Target,
+) -> torch.Tensor:
+    """Multiply every token with the matrices of the experts it chose.
+
+    Args:
+        x: Of the T tokens, or of the ``T * k`` slots, in the order that
+            :func:`~localfp4_kernels.linear.gemv.natural_words` names.
+        stack: 4-bit ``[E, N, K]``; with a gate, the gate's N/2 rows first.
+        experts: int32 ``[T, k]``.
+        bias: ``[E, N]``, any floating type.
+        gate: What joins the halves of the product.
+        out_dtype: Of the result.
+        target: What the kernel runs on.
+
+    Returns:
+        ``[T * k, N]``, or ``[T * k, N/2]`` with a gate; slot ``t * k + j`` is token t's choice j.
+
+    Raises:
+        ValueError: An argument has another shape, type, layout or device.
+    """
+    return plan_grouped_gemv(
+        x, stack, experts, bias=bias, gate=gate, out_dtype=out_dtype, target=target
+    ).run()
+
+
+def plan_grouped_gemv(
+    x: Words,
+    stack: ExpertStack,
+    experts: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    gate: Gate | None = None,
+    out_dtype: torch.dtype = torch.bfloat16,
+    target: Target,
+) -> Plan[torch.Tensor]:
+    """Plan :func:`grouped_gemv`."""
+    if not isinstance(stack, Fp4Weight):
+        raise ValueError(f"stack must be an Fp4Weight, not {type(stack).__name__}")
+    count, rows, columns = check_stack("stack", stack, like=experts)
+    check_tensor("experts", experts, ("T", "k"), torch.int32)
+    shape = (experts.shape[0], experts.shape[1])
+    fanout = check_slots(x.shape[0], shape, bias, (count, rows), out_dtype, like=experts)
+    width = check_gate(gate, rows, None)
+    check_tensor("x.data", x.data, ("T", 8, columns // 16), torch.int32, like=experts)
+    check_tensor("x.scale", x.scale, (x.shape[0],), torch.float32, like=experts)
+    if x.natural != natural_words(target):
+        raise ValueError(f"x.natural must be {natural_words(target)} on {target}")
+    slots = experts.numel()
+    tile = gemv_tile(slots * rows, columns, target)
+    out = torch.empty(slots, width, dtype=out_dtype, device=experts.device)
+    block_out = tile.block_n if gate is None else tile.block_n // 2
+    launch = Launch(
+        _grouped_gemv_kernel,
+        (triton.cdiv(width, block_out), slots),
+        {
+            "x_ptr": x.data,
+            "x_scale_ptr": x.scale,
+            "packed_ptr": stack.packed.view(torch.int64),
+            "scale_ptr": stack.scale,
+            "row_scale_ptr": stack.row_scale,
+            "bias_ptr": bias,
+            "experts_ptr": experts,
+            "out_ptr": out,
+        },
+        {
+            "N": rows,
+            "K": columns,
+            "GROUP": stack.group,
+            "FANOUT": fanout,
+            "GATE": gate,
+            "ROUTE": target.code_route,
+            "HARDWARE": target.has_fp8,
+            "BLOCK_N": tile.block_n,
+            "BLOCK_K": tile.block_k,
+        },
+        num_warps=tile.num_warps,
+    )
+    return Plan((launch,), out)
+
+
+@triton.jit
+def _grouped_gemv_kernel(
+    x_ptr,
+    x_scale_ptr,
+    packed_ptr,
+    scale_ptr,
+    row_scale_ptr,
+    bias_ptr,
+    experts_ptr,
+    out_ptr,
+    N: tl.constexpr,
+    K: tl.constexpr,
+    GROUP: tl.constexpr,
+    FANOUT: tl.constexpr,
+    GATE: tl.constexpr,
+    ROUTE: tl.constexpr,
+    HARDWARE: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """Compute one slot's results of one block of rows of its expert."""
+    slot = tl.program_id(1)
+    token = slot // FANOUT
+    expert = tl.load(experts_ptr + slot).to(tl.int64)
+    OUT: tl.constexpr = N if GATE is None else N // 2
+    BLOCK_OUT: tl.constexpr = BLOCK_N if GATE is None else BLOCK_N // 2
+    first = tl.program_id(0) * BLOCK_OUT
+    if GATE is None:
+        rows = tl.minimum(first + tl.arange(0, BLOCK_N), N - 1)
+    else:
+        rows = gate_rows(first, OUT, BLOCK_N)
+    sums = gemv_accumulate(
+        x_ptr + token * (K // 2),
+        packed_ptr + expert * (N * (K // 16)),
+        scale_ptr + expert * (N * (K // GROUP)),
+        rows,
+        K,
+        GROUP,
+        ROUTE,
+        HARDWARE,
+        BLOCK_N,
+        BLOCK_K,
+    )
+    place = expert * N + rows
+    y = sums * tl.load(row_scale_ptr + place) * tl.load(x_scale_ptr + token)
+    if bias_ptr is not None:
+        y += tl.load(bias_ptr + place).to(tl.float32)
+    if GATE is not None:
+        y = apply_gate(y, GATE)
+    column = first + tl.arange(0, BLOCK_OUT)
+    y = y.to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + slot.to(tl.int64) * OUT + column, y, column < OUT)

@@ -1,0 +1,87 @@
+"""Stacks of experts' matrices ``[E, N, K]``, however they are stored."""
+
+from dataclasses import replace
+
+import torch
+
+from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
+from localfp4_kernels.linear.prepare import dequantize_fp4
+from localfp4_kernels.linear.weights import Fp4Weight, Fp8Weight
+
+ExpertStack = torch.Tensor | Fp4Weight | Fp8Weight
+"""16-bit and float32 stacks are plain tensors ``[E, N, K]``."""
+
+_BLOCK = 128
+"""Rows and columns that share a scale of an FP8 weight scaled in blocks."""
+
+
+def stack_shape(stack: ExpertStack) -> tuple[int, int, int]:
+    """Return experts E, rows N and columns K."""
+    if isinstance(stack, Fp4Weight):
+        return stack.packed.shape[0], *stack.shape
+    if isinstance(stack, Fp8Weight):
+        return stack.data.shape[0], *stack.shape
+    return stack.shape[0], stack.shape[1], stack.shape[2]
+
+
+def check_stack(name: str, stack: ExpertStack, *, like: torch.Tensor) -> tuple[int, int, int]:
+    """Check a stack and return its experts, rows and columns.
+
+    Raises:
+        ValueError: A size, type or device does not fit.
+    """
+    if isinstance(stack, Fp4Weight):
+        return _check_fp4(name, stack, like)
+    if isinstance(stack, Fp8Weight):
+        return _check_fp8(name, stack, like)
+    check_tensor(name, stack, ("E", "N", "K"), FLOAT_TYPES, like=like)
+    return stack_shape(stack)
+
+
+def _check_fp4(name: str, stack: Fp4Weight, like: torch.Tensor) -> tuple[int, int, int]:
+    check_tensor(f"{name}.packed", stack.packed, ("E", "N", "K/2"), torch.uint8, like=like)
+    experts, rows, columns = stack_shape(stack)
+    if (stack.scale_format, stack.group) not in (("e4m3", 16), ("e8m0", 32)):
+        raise ValueError(
+            f"{name} must have E4M3 scales per 16 or E8M0 scales per 32, "
+            f"not {stack.scale_format} per {stack.group}"
+        )
+    check_multiple(f"the width K of {name}", columns, stack.group)
+    scales = (experts, rows, columns // stack.group)
+    check_tensor(f"{name}.scale", stack.scale, scales, torch.uint8, like=like)
+    check_tensor(f"{name}.row_scale", stack.row_scale, (experts, rows), torch.float32, like=like)
+    return experts, rows, columns
+
+
+def _check_fp8(name: str, stack: Fp8Weight, like: torch.Tensor) -> tuple[int, int, int]:
+    check_tensor(f"{name}.data", stack.data, ("E", "N", "K"), torch.uint8, like=like)
+    experts, rows, columns = stack_shape(stack)
+    scales: tuple[int, ...] = (experts, rows)
+    if stack.blocks:
+        scales = (experts, -(-rows // _BLOCK), -(-columns // _BLOCK))
+    check_tensor(f"{name}.scale", stack.scale, scales, torch.float32, like=like)
+    return experts, rows, columns
+
+
+def expert_matrix_torch(stack: ExpertStack, expert: int, dtype: torch.dtype) -> torch.Tensor:
+    """Expand one expert's matrix to ``[N, K]`` of ``dtype``; one of that type stays as it is."""
+    if isinstance(stack, Fp4Weight):
+        return dequantize_fp4(
+            replace(
+                stack,
+                packed=stack.packed[expert],
+                scale=stack.scale[expert],
+                row_scale=stack.row_scale[expert],
+            )
+        ).to(dtype)
+    if isinstance(stack, Fp8Weight):
+        values = stack.data[expert].view(torch.float8_e4m3fn).float()
+        scale = stack.scale[expert]
+        if stack.blocks:
+            rows, columns = values.shape
+            scale = scale.repeat_interleave(_BLOCK, dim=0)[:rows]
+            scale = scale.repeat_interleave(_BLOCK, dim=1)[:, :columns]
+        else:
+            scale = scale.unsqueeze(1)
+        return (values * scale).to(dtype)
+    return stack[expert].to(dtype)
