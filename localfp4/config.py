@@ -9,6 +9,17 @@ from localfp4.errors import RequestError
 PAGE_SIZE = 64
 """Tokens in one page of the KV cache."""
 
+PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
+KERNELS = ("auto", "triton", "torch")
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_CHOICES = {
+    "dtype": _DTYPES,
+    "kv_cache_dtype": (*_DTYPES, "fp8"),
+    "precision": PRECISIONS,
+    "kernels": KERNELS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
@@ -19,12 +30,17 @@ class EngineConfig:
         device: A torch device string; ``None`` picks CUDA where there is one, else the CPU.
         dtype: Compute type: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         max_model_len: Longest context in tokens; ``None`` takes what the model and memory allow.
-        kv_cache_dtype: ``auto`` (the compute type), ``float32``, ``bfloat16`` or ``float16``.
+        kv_cache_dtype: ``auto`` (the compute type), ``float32``, ``bfloat16``, ``float16``, or
+            ``fp8``: E4M3 with a scale per token and head, which needs kernels.
         kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
         max_batch: Most sequences that decode together.
         max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
         prefix_caching: Reuse the pages of prompts that share a beginning.
         threads: CPU threads for matrix work; ``None`` takes every core this process may use.
+        precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
+            ``w4a4``.
+        kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU. With
+            ``TRITON_INTERPRET=1`` the Triton kernels also run on a CPU, slowly.
     """
 
     model: str
@@ -37,14 +53,15 @@ class EngineConfig:
     max_step_tokens: int = 512
     prefix_caching: bool = True
     threads: int | None = None
+    precision: str = "auto"
+    kernels: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("max_model_len", "kv_cache_tokens", "max_batch", "max_step_tokens", "threads"):
             value = getattr(self, name)
             if value is not None and not (_is(value, Integral) and value >= 1):
                 raise RequestError(f"{name} must be a whole number of at least 1, not {value!r}.")
-        for name, extra in (("dtype", "auto"), ("kv_cache_dtype", "auto")):
-            allowed = (extra, "float32", "bfloat16", "float16")
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise RequestError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}."

@@ -49,6 +49,9 @@ class LLM:
         max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
         prefix_caching: Reuse the pages of prompts that share a beginning.
         threads: CPU threads; ``None`` takes every core.
+        precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
+            ``w4a4``.
+        kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU.
 
     Raises:
         UserError: The model cannot be found, read, supported or fitted into memory.
@@ -67,6 +70,8 @@ class LLM:
         max_step_tokens: int = 512,
         prefix_caching: bool = True,
         threads: int | None = None,
+        precision: str = "auto",
+        kernels: str = "auto",
     ) -> None:
         config = EngineConfig(
             model=str(model),
@@ -79,6 +84,8 @@ class LLM:
             max_step_tokens=max_step_tokens,
             prefix_caching=prefix_caching,
             threads=threads,
+            precision=precision,
+            kernels=kernels,
         )
         self._ids = itertools.count()
         self._inboxes: dict[str, deque[Event]] = {}

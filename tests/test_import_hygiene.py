@@ -65,3 +65,16 @@ def test_the_package_offers_its_names_lazily(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = localfp4.nonsense
+
+
+def test_the_cpu_path_runs_where_triton_cannot_be_imported() -> None:
+    """A broken Triton is common on Windows; whoever computes on the CPU never needs it."""
+    code = """
+import sys
+sys.modules["triton"] = None
+from localfp4 import LLM, SamplingParams
+with LLM("demo", device="cpu", max_model_len=128) as llm:
+    print(len(llm.generate("One", SamplingParams(max_tokens=3, ignore_eos=True))[0].token_ids))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "3"

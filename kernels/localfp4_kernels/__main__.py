@@ -78,15 +78,12 @@ def _report(target: Target, precision: Precision, triton: tuple[int, int]) -> st
     notes: list[str] = []
 
     def cell(choice: Choice | str) -> str:
-        refusal = isinstance(choice, str)
-        numbers = []
-        for note in (
-            [choice] if refusal else [choice.reason, *(f"not {why}" for why in choice.refused)]
-        ):
-            if note not in notes:
-                notes.append(note)
-            numbers.append(f"[{notes.index(note) + 1}]")
-        return f"{'refused' if refusal else choice.kernel} {''.join(numbers)}"
+        if isinstance(choice, Choice):
+            name, why = str(choice.kernel), [choice.reason, *(f"not {r}" for r in choice.refused)]
+        else:
+            name, why = "refused", [choice]
+        notes.extend(note for note in why if note not in notes)
+        return name + " " + "".join(f"[{notes.index(note) + 1}]" for note in why)
 
     rows = groupby(table(target, precision, triton), lambda row: (row[0].kind, row[0].activations))
     for (kind, activations), products in rows:

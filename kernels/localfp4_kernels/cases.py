@@ -113,6 +113,10 @@ class ModelShape:
 
 REFERENCE_MODELS = {
     "qwen3-8b": ModelShape(4096, 12288, 32, 8, 128, 151936, qk_norm=True),
+    "qwen3-8b-w4a16": ModelShape(4096, 12288, 32, 8, 128, 151936, activations=16, qk_norm=True),
+    "qwen3-8b-fp8": ModelShape(
+        4096, 12288, 32, 8, 128, 151936, weight="fp8", activations=8, qk_norm=True
+    ),
     "gemma3-27b": ModelShape(
         5376, 21504, 32, 16, 128, 262208, qk_norm=True, window=1024, plus_one=True, gate="gelu_tanh"
     ),

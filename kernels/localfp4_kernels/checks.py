@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
+FLOAT_TYPES = (torch.bfloat16, torch.float16, torch.float32)
+"""Types of activations, biases and results."""
+
 
 def check_tensor(
     name: str,

@@ -1,11 +1,14 @@
 """One kernel launch as a value: it can be run, or compiled for a GPU that is not there.
 
 Operators first *plan*: they check their arguments, allocate the result and describe the launches.
-``plan_x(...).run()`` is the operator; planning with tensors on the ``meta`` device yields the same
-launches without memory, which is how kernels are compiled ahead of time.
+``plan_x(...).run()`` is the operator. With tensors on the ``meta`` device the same plans need no
+memory, which is how kernels are compiled ahead of time: :func:`recorded` collects what a whole
+model would launch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +16,7 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime.jit import MockTensor
 
 T = TypeVar("T")
 
@@ -54,17 +58,18 @@ class Launch:
 
     def run(self) -> None:
         """Launch on the current device; nothing happens where there is no work."""
-        if 0 not in self.grid:
+        if (record := _record.get()) is not None:
+            record.append(self)
+        elif 0 not in self.grid:
             self.kernel[self.grid](**self.arguments, **self._settings())
 
     def warm_up(self) -> None:
         """Compile for the current device and load, without running."""
-        by_type = {
-            name: value.dtype if isinstance(value, torch.Tensor) else value
+        stand_ins = {
+            name: MockTensor(value.dtype) if isinstance(value, torch.Tensor) else value
             for name, value in self.arguments.items()
         }
-        ordered = [by_type.pop(name) for name in self.kernel.arg_names if name in by_type]
-        self.kernel.warmup(*ordered, grid=self.grid, **self._settings())
+        self.kernel.warmup(grid=self.grid, **stand_ins, **self._settings())
 
     def compile(self, capability: int) -> Any:
         """Compile for a compute capability (times ten); needs no GPU.
@@ -88,12 +93,36 @@ class Launch:
         options = {"num_warps": self.num_warps, "num_stages": self.num_stages}
         return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
+    @property
+    def specialisation(self) -> Hashable:
+        """What the machine code depends on: launches that agree in it share a compilation."""
+        types = tuple(
+            (name, value.dtype if isinstance(value, torch.Tensor) else type(value))
+            for name, value in self.arguments.items()
+        )
+        constants = tuple(sorted(self.constants.items()))
+        return self.kernel.fn.__qualname__, types, constants, self.num_warps, self.num_stages
+
     def _settings(self) -> dict[str, Any]:
         return {
             **self.constants,
             "num_warps": self.num_warps,
             "num_stages": self.num_stages,
         }
+
+
+_record: ContextVar[list[Launch] | None] = ContextVar("record", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Launch]]:
+    """Collect the launches of a block instead of running them; their results are not computed."""
+    launches: list[Launch] = []
+    token = _record.set(launches)
+    try:
+        yield launches
+    finally:
+        _record.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ __all__ = [
     "Format",
     "LinearKind",
     "format_name",
+    "linear_is_stored",
     "linear_kind",
     "linear_shape",
 ]
@@ -130,6 +131,11 @@ def linear_kind(checkpoint: Checkpoint, prefix: str) -> LinearKind:
             "it runs BF16, F16, F32 and NVFP4 (compressed-tensors or ModelOpt) weights."
         )
     return form.describe(checkpoint, prefix)
+
+
+def linear_is_stored(checkpoint: Checkpoint, prefix: str) -> bool:
+    """Say whether there is a linear at ``prefix``, in whatever format that is known."""
+    return _format_of(checkpoint, prefix) is not None
 
 
 def linear_shape(checkpoint: Checkpoint, prefix: str, kind: LinearKind) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ of the file never count as memory of this process.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -138,6 +139,21 @@ class TensorReader:
         return self._files[path]
 
 
+class OutlineReader(TensorReader):
+    """Answers like a reader, with tensors on the ``meta`` device: shapes and types, no values.
+
+    Single numbers are read, since what a layer runs may depend on them.
+    """
+
+    def read(self, name: str) -> torch.Tensor:
+        """Return a tensor without memory; one that holds a single number is read."""
+        info = self.checkpoint.tensors.get(name)
+        if info is None or math.prod(info.shape) == 1:
+            return super().read(name)
+        shape, dtype = _memory_layout(info)
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+
 def nvfp4_parts(reader: TensorReader, prefix: str, kind: NVFP4) -> Nvfp4Tensors:
     """Read the tensors of an NVFP4 linear and bring them to one convention.
 
@@ -169,7 +185,7 @@ def _check_scales(prefix: str, scale: torch.Tensor, global_scale: torch.Tensor) 
             f"The global scale of {shown(prefix)} is {global_scale.item()}, "
             "but must be a positive, finite number; download the model again."
         )
-    if (scale.view(torch.uint8) >= FIRST_BAD_SCALE).any():
+    if not scale.is_meta and (scale.view(torch.uint8) >= FIRST_BAD_SCALE).any():
         raise CheckpointError(
             f"{shown(prefix)}.weight_scale holds NaN or negative block scales; "
             "download the model again."

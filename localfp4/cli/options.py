@@ -5,9 +5,11 @@ from typing import Any, TypeVar
 
 import click
 
-from localfp4.config import EngineConfig, SamplingParams
+from localfp4.config import KERNELS, PRECISIONS, EngineConfig, SamplingParams
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_KV_CACHE = {"auto": "auto", "fp8": "fp8", "bf16": "bfloat16"}
 
 _ENGINE = (
     click.option(
@@ -21,6 +23,27 @@ _ENGINE = (
         default="auto",
         show_default=True,
         help="Type to compute in.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Width of weights and activations; w4a16 keeps activations at 16 bits throughout.",
+    ),
+    click.option(
+        "--kernels",
+        type=click.Choice(KERNELS),
+        default="auto",
+        show_default=True,
+        help="What multiplies; auto is Triton on a GPU and torch on a CPU.",
+    ),
+    click.option(
+        "--kv",
+        type=click.Choice([*_KV_CACHE]),
+        default="auto",
+        show_default=True,
+        help="Type of the KV cache; fp8 takes half the memory and needs a GPU.",
     ),
     click.option(
         "--ctx",
@@ -75,7 +98,10 @@ def engine_config(model: str, options: Mapping[str, Any]) -> EngineConfig:
         device=options["device"],
         dtype=options["dtype"],
         max_model_len=options["ctx"],
+        kv_cache_dtype=_KV_CACHE[options["kv"]],
         threads=options["threads"],
+        precision=options["precision"],
+        kernels=options["kernels"],
     )
 
 

@@ -12,13 +12,14 @@ from localfp4.checkpoint.hub import download
 from localfp4.checkpoint.index import Checkpoint, open_checkpoint
 from localfp4.checkpoint.kinds import format_name
 from localfp4.config import PAGE_SIZE, EngineConfig, SamplingParams
+from localfp4.engine.kernels import choose_execution, compilation, describe
 from localfp4.engine.prompt import PromptEncoder
 from localfp4.errors import RequestError
 from localfp4.messages import LoadProgress, ModelInfo
 from localfp4.models.decoder import Decoder
 from localfp4.models.families import decoder_spec
-from localfp4.models.load import load_decoder, shares_embedding
-from localfp4.models.plan import MemoryPlan, parameter_count, plan_memory
+from localfp4.models.load import load_decoder, outline_decoder, shares_embedding
+from localfp4.models.plan import MemoryPlan, compute_dtype, parameter_count, plan_memory
 from localfp4.models.spec import DecoderSpec
 from localfp4.runner.kv_cache import allocate_kv_cache
 from localfp4.runner.runner import Runner
@@ -60,13 +61,31 @@ def load_model(config: EngineConfig) -> Generator[LoadProgress, None, LoadedMode
     checkpoint = open_checkpoint(folder)
     spec = decoder_spec(dict(checkpoint.config))
     tied = shares_embedding(checkpoint)
-    plan = plan_memory(config, spec, tied=tied, device=device.type, free_bytes=_free_bytes(device))
+    execution = choose_execution(config, device)
+    free_bytes = _free_bytes(device)
+    dtype_name = compute_dtype(config, spec, tied=tied, device=device.type, free_bytes=free_bytes)
+    dtype = getattr(torch, dtype_name)
+    outline = None
+    if execution.target is not None:
+        outline = outline_decoder(checkpoint, spec, dtype, execution)
+    plan = plan_memory(
+        config,
+        spec,
+        tied=tied,
+        device=device.type,
+        free_bytes=free_bytes,
+        weight_bytes=None if outline is None else outline.nbytes,
+    )
     tokenizer = _tokenizer(checkpoint)
     template = ChatTemplate.from_folder(folder)
-    decoder = yield from load_decoder(checkpoint, spec, getattr(torch, plan.dtype), device)
-    yield LoadProgress("allocating the KV cache")
-    pages = plan.kv_cache_tokens // PAGE_SIZE
-    caches = allocate_kv_cache(spec, pages, getattr(torch, plan.kv_dtype), device)
+    with compilation(outline, plan.kv_dtype, config, device) as rest:
+        decoder = yield from load_decoder(checkpoint, spec, dtype, device, execution)
+        yield LoadProgress("allocating the KV cache")
+        pages = plan.kv_cache_tokens // PAGE_SIZE
+        caches = allocate_kv_cache(
+            spec, pages, plan.kv_dtype, device, for_kernels=execution.target is not None
+        )
+        yield from rest
     return LoadedModel(
         runner=Runner(decoder, caches, device),
         prompts=PromptEncoder(tokenizer, template, spec.vocab_size, plan.max_model_len),
@@ -127,7 +146,7 @@ def _info(
         family=spec.family,
         parameters=parameter_count(spec, tied=tied),
         weight_format=format_name(checkpoint),
-        kernel_path=f"torch {plan.dtype}",
+        kernel_path=describe(decoder, getattr(torch, plan.dtype)),
         device=name,
         dtype=plan.dtype,
         max_model_len=plan.max_model_len,

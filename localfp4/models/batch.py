@@ -23,6 +23,26 @@ class PrefillChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedPrompts:
+    """S chunks of prompts as one launch takes them.
+
+    Attributes:
+        block_tables: int64 ``[S, N]``, the pages of each sequence, padded with any.
+        chunk_starts: int64 ``[S + 1]``, where each chunk begins among the prompts' rows, and the
+            end of the last.
+        context_lens: int64 ``[S]``, tokens of each sequence before its chunk.
+        longest: Tokens of the longest chunk.
+        has_context: Whether any chunk has tokens before it.
+    """
+
+    block_tables: torch.Tensor
+    chunk_starts: torch.Tensor
+    context_lens: torch.Tensor
+    longest: int
+    has_context: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardBatch:
     """T tokens that go through the decoder together: B decoding sequences, then prompt chunks.
 
@@ -35,6 +55,7 @@ class ForwardBatch:
         block_tables: int64 ``[B, N]``, the pages of the decoding sequences.
         seq_lens: int64 ``[B]``, their lengths, the new token included.
         prefills: The chunks in the remaining rows.
+        packed: The same chunks as one launch takes them; ``None`` where there are none.
     """
 
     token_ids: torch.Tensor
@@ -45,3 +66,4 @@ class ForwardBatch:
     block_tables: torch.Tensor
     seq_lens: torch.Tensor
     prefills: tuple[PrefillChunk, ...]
+    packed: PackedPrompts | None

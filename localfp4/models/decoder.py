@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from localfp4.models.attention import Attention, LayerCache
 from localfp4.models.batch import ForwardBatch
+from localfp4.models.execution import Execution
 from localfp4.models.feed_forward import Mlp, Moe
 from localfp4.models.linear import DenseLinear, Linear
 from localfp4.models.spec import DecoderSpec, RopeSpec
@@ -36,6 +37,7 @@ class Decoder:
         norm: ``[H]``, after the last block.
         head: ``[H] -> [V]``; on a GPU it shares the embedding's tensor where the model ties them.
         frequencies: float32 ``[D/2]`` for each distinct rotary embedding.
+        execution: What its operators run as.
     """
 
     spec: DecoderSpec
@@ -44,6 +46,7 @@ class Decoder:
     norm: torch.Tensor
     head: Linear
     frequencies: dict[RopeSpec, torch.Tensor]
+    execution: Execution
 
     def forward(self, batch: ForwardBatch, caches: Sequence[LayerCache]) -> torch.Tensor:
         """Run the blocks and return the final hidden states ``[T, H]``, normalised.
@@ -58,12 +61,15 @@ class Decoder:
             rope = angles[layer.attention.spec.rope]
             x = x + layer.attention.forward(normed, rope, cache, batch)
             normed = rms_norm_torch(x, layer.feed_forward_norm, eps)
-            x = x + layer.feed_forward.forward(normed)
+            x = x + layer.feed_forward.forward(normed, batch.decodes)
         return rms_norm_torch(x, self.norm, eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits ``[R, V]`` for rows of :meth:`forward`'s result."""
-        return self.head.forward(hidden).float()
+        """Return float32 logits ``[R, V]`` for rows of :meth:`forward`'s result.
+
+        They are computed as in decoding, whatever phase the rows come from.
+        """
+        return self.head.forward(hidden, decodes=len(hidden)).float()
 
     def _angles(self, positions: torch.Tensor) -> dict[RopeSpec, tuple[torch.Tensor, torch.Tensor]]:
         return {

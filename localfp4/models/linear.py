@@ -1,11 +1,23 @@
 """A linear layer, however its weight is kept in memory."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 
 from localfp4_kernels.linear.packed import pack_linear_torch, packed_linear_torch
+
+
+class Linear(Protocol):
+    """``y = x W^T + b``."""
+
+    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+        """Return ``[T, N]`` for ``x`` ``[T, K]``, whose first ``decodes`` rows decode."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +27,8 @@ class DenseLinear:
     weight: torch.Tensor
     bias: torch.Tensor | None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``[T, N]`` for ``x`` ``[T, K]``."""
+    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+        """Return ``[T, N]`` for ``x`` ``[T, K]``, whatever its tokens belong to."""
         return functional.linear(x, self.weight, self.bias)
 
     @property
@@ -39,17 +51,14 @@ class PackedLinear:
     bias: torch.Tensor | None
     weight_bytes: int
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1."""
+    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+        """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1, whatever they belong to."""
         return packed_linear_torch(x, self.packed, self.bias)
 
     @property
     def nbytes(self) -> int:
         """Bytes of weight and bias."""
         return self.weight_bytes + _nbytes(self.bias)
-
-
-Linear = DenseLinear | PackedLinear
 
 
 def make_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:

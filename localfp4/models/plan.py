@@ -6,7 +6,10 @@ from localfp4.config import PAGE_SIZE, EngineConfig
 from localfp4.errors import ContextError
 from localfp4.models.spec import DecoderSpec, LayerSpec, MlpSpec
 
-ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
+
+_SCALE_BYTES = {"fp8": 4}
+"""Bytes of the scale of each vector in the KV cache, where its type has scales."""
 
 _RESERVE = 0.1
 """Share of the free memory left to activations and to other programs."""
@@ -34,7 +37,13 @@ class MemoryPlan:
 
 
 def plan_memory(
-    config: EngineConfig, spec: DecoderSpec, *, tied: bool, device: str, free_bytes: int
+    config: EngineConfig,
+    spec: DecoderSpec,
+    *,
+    tied: bool,
+    device: str,
+    free_bytes: int,
+    weight_bytes: int | None = None,
 ) -> MemoryPlan:
     """Choose types, context length and cache size for the memory that is free.
 
@@ -47,24 +56,23 @@ def plan_memory(
         tied: Whether the output projection shares the embedding's weights.
         device: ``cpu`` or ``cuda``.
         free_bytes: Memory that can be allocated there.
+        weight_bytes: Bytes of the weights where they stay as they are stored; ``None`` expands
+            them to the compute type.
 
     Raises:
         ContextError: The weights, or the context that was asked for, do not fit.
     """
-    parameters = parameter_count(spec, tied=tied)
-    dtype = _compute_dtype(config, device, parameters, free_bytes)
+    dtype = compute_dtype(config, spec, tied=tied, device=device, free_bytes=free_bytes)
     kv_dtype = dtype if config.kv_cache_dtype == "auto" else config.kv_cache_dtype
-    weight_bytes = parameters * ELEMENT_BYTES[dtype]
-    if tied and device == "cpu":
-        # The rows of the embedding are looked up, and the head's copy is laid out for products.
-        weight_bytes += spec.vocab_size * spec.hidden_size * ELEMENT_BYTES[dtype]
-    per_token = kv_bytes_per_token(spec, ELEMENT_BYTES[kv_dtype])
+    if weight_bytes is None:
+        weight_bytes = _expanded_bytes(spec, dtype, tied=tied, device=device)
+    per_token = kv_bytes_per_token(spec, kv_dtype)
 
     budget = int(free_bytes * (1 - _RESERVE)) - weight_bytes
     affordable = budget // per_token // PAGE_SIZE * PAGE_SIZE
     if affordable < PAGE_SIZE:
         raise ContextError(
-            f"The model needs {_gib(weight_bytes)} GiB for its weights in {dtype}, and "
+            f"The model needs {_gib(weight_bytes)} GiB for its weights ({dtype}), and "
             f"{_gib(free_bytes)} GiB are free; close other programs or pick a smaller model."
         )
     wanted = config.max_model_len or min(spec.max_context, affordable)
@@ -91,15 +99,18 @@ def parameter_count(spec: DecoderSpec, *, tied: bool) -> int:
     return embeddings + blocks + spec.hidden_size
 
 
-def kv_bytes_per_token(spec: DecoderSpec, element_bytes: int) -> int:
+def kv_bytes_per_token(spec: DecoderSpec, kv_dtype: str) -> int:
     """Return the bytes of keys and values that one token takes in all layers."""
+    element, scale = ELEMENT_BYTES[kv_dtype], _SCALE_BYTES.get(kv_dtype, 0)
     return sum(
-        2 * layer.attention.kv_heads * layer.attention.head_dim * element_bytes
+        2 * layer.attention.kv_heads * (layer.attention.head_dim * element + scale)
         for layer in spec.layers
     )
 
 
-def _compute_dtype(config: EngineConfig, device: str, parameters: int, free_bytes: int) -> str:
+def compute_dtype(
+    config: EngineConfig, spec: DecoderSpec, *, tied: bool, device: str, free_bytes: int
+) -> str:
     """Choose the compute type where the user left it open.
 
     On a CPU float32 keeps every weight exact, as long as that takes at most half of the memory.
@@ -107,9 +118,18 @@ def _compute_dtype(config: EngineConfig, device: str, parameters: int, free_byte
     """
     if config.dtype != "auto":
         return config.dtype
+    parameters = parameter_count(spec, tied=tied)
     if device == "cpu" and parameters * ELEMENT_BYTES["float32"] <= free_bytes // 2:
         return "float32"
     return "bfloat16"
+
+
+def _expanded_bytes(spec: DecoderSpec, dtype: str, *, tied: bool, device: str) -> int:
+    count = parameter_count(spec, tied=tied)
+    if tied and device == "cpu":
+        # The rows of the embedding are looked up, and the head's copy is laid out for products.
+        count += spec.vocab_size * spec.hidden_size
+    return count * ELEMENT_BYTES[dtype]
 
 
 def _check_context(wanted: int, affordable: int, spec: DecoderSpec, per_token: int) -> None:

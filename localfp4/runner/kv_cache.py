@@ -4,28 +4,45 @@ import torch
 
 from localfp4.config import PAGE_SIZE
 from localfp4.models.attention import LayerCache
-from localfp4.models.spec import DecoderSpec
+from localfp4.models.spec import AttentionSpec, DecoderSpec
 
 
 def allocate_kv_cache(
-    spec: DecoderSpec, pages: int, dtype: torch.dtype, device: torch.device
+    spec: DecoderSpec, pages: int, dtype: str, device: torch.device, *, for_kernels: bool = False
 ) -> tuple[LayerCache, ...]:
     """Return zeroed key and value pages for every layer, each ``[P, Hkv, S, D]``.
 
-    On a CPU the tokens lie together in memory and the heads within each, because pages are
-    gathered there: that saves a second copy per step. On a GPU the layout is contiguous.
+    Kernels read contiguous pages. Plain torch on a CPU gathers them, so that there the tokens lie
+    together in memory and the heads within each, which saves a second copy per step.
+
+    Args:
+        spec: The model.
+        pages: P.
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``fp8``: E4M3 with a scale per vector.
+        device: Where.
+        for_kernels: Whether kernels will read it.
     """
-
-    def pages_of(kv_heads: int, head_dim: int) -> torch.Tensor:
-        if device.type == "cpu":
-            shape = (pages, PAGE_SIZE, kv_heads, head_dim)
-            return torch.zeros(shape, dtype=dtype).transpose(1, 2)
-        return torch.zeros(pages, kv_heads, PAGE_SIZE, head_dim, dtype=dtype, device=device)
-
+    token_major = device.type == "cpu" and not for_kernels
     return tuple(
-        LayerCache(
-            pages_of(layer.attention.kv_heads, layer.attention.head_dim),
-            pages_of(layer.attention.kv_heads, layer.attention.head_dim),
-        )
-        for layer in spec.layers
+        _layer_cache(layer.attention, pages, dtype, device, token_major) for layer in spec.layers
     )
+
+
+def _layer_cache(
+    spec: AttentionSpec, pages: int, dtype: str, device: torch.device, token_major: bool
+) -> LayerCache:
+    heads, dim = spec.kv_heads, spec.head_dim
+    element = torch.uint8 if dtype == "fp8" else getattr(torch, dtype)
+
+    def values() -> torch.Tensor:
+        if token_major:
+            shape = (pages, PAGE_SIZE, heads, dim)
+            return torch.zeros(shape, dtype=element, device=device).transpose(1, 2)
+        return torch.zeros(pages, heads, PAGE_SIZE, dim, dtype=element, device=device)
+
+    def scales() -> torch.Tensor | None:
+        if dtype != "fp8":
+            return None
+        return torch.zeros(pages, heads, PAGE_SIZE, device=device)
+
+    return LayerCache(values(), values(), scales(), scales())

@@ -1,11 +1,12 @@
 """Turning a step's work into the tensors the decoder takes."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 
 from localfp4.config import PAGE_SIZE
-from localfp4.models.batch import ForwardBatch, PrefillChunk
+from localfp4.models.batch import ForwardBatch, PackedPrompts, PrefillChunk
 from localfp4.runner.work import Work
 
 
@@ -35,6 +36,22 @@ def prepare(work: Sequence[Work], device: torch.device) -> ForwardBatch:
         block_tables=_block_tables(decodes, device),
         seq_lens=torch.tensor([item.end for item in decodes], dtype=torch.long, device=device),
         prefills=tuple(prefills),
+        packed=_packed([item for item in work if not item.is_decode], device),
+    )
+
+
+def _packed(prompts: Sequence[Work], device: torch.device) -> PackedPrompts | None:
+    if not prompts:
+        return None
+    sizes = [item.end - item.start for item in prompts]
+    starts = [0, *itertools.accumulate(sizes)]
+    contexts = [item.start for item in prompts]
+    return PackedPrompts(
+        block_tables=_block_tables(prompts, device),
+        chunk_starts=torch.tensor(starts, dtype=torch.long, device=device),
+        context_lens=torch.tensor(contexts, dtype=torch.long, device=device),
+        longest=max(sizes),
+        has_context=any(contexts),
     )
 
 

@@ -12,7 +12,7 @@ from localfp4.errors import CheckpointError, UnsupportedModelError
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.families import decoder_spec
-from localfp4.models.feed_forward import Mlp, Moe
+from localfp4.models.feed_forward import Mlp, Moe, TorchExperts
 from localfp4.models.linear import DenseLinear, Linear
 from localfp4.models.load import load_decoder
 from localfp4.models.plan import parameter_count
@@ -220,8 +220,10 @@ def test_experts_may_be_stored_each_in_its_own_way(fixtures: Path, tmp_path: Pat
     decoder, _ = load(tiny.restored(source, tmp_path / "model", tensors))
     moe = decoder.layers[0].feed_forward
     assert isinstance(moe, Moe)
-    assert torch.equal(moe.gate_up[2, 32:], expanded(plain, name))
-    assert torch.equal(moe.gate_up[1, 32:], plain[name.replace("2", "1") + ".weight"].float())
+    assert isinstance(moe.experts, TorchExperts)
+    gate_up = moe.experts.gate_up
+    assert torch.equal(gate_up[2, 32:], expanded(plain, name))
+    assert torch.equal(gate_up[1, 32:], plain[name.replace("2", "1") + ".weight"].float())
 
 
 def test_weights_in_several_files(fixtures: Path, tmp_path: Path) -> None:

@@ -79,8 +79,9 @@ def test_parameters_are_those_of_transformers(name: str) -> None:
 
 
 def test_cache_bytes_per_token(spec: DecoderSpec) -> None:
-    assert kv_bytes_per_token(spec, 1) == 72 * 1024
-    assert kv_bytes_per_token(spec, 2) == 36 * 2 * 8 * 128 * 2
+    assert kv_bytes_per_token(spec, "bfloat16") == 36 * 2 * 8 * 128 * 2
+    # E4M3 takes half of that, and 4 bytes for the scale of each vector.
+    assert kv_bytes_per_token(spec, "fp8") == 72 * 1024 + 36 * 2 * 8 * 4
 
 
 def test_a_large_memory_takes_the_whole_context_for_the_whole_batch(spec: DecoderSpec) -> None:

@@ -190,7 +190,7 @@ def test_the_result_is_rounded_once(
         torch.testing.assert_close(y.cpu().double(), exact, rtol=2**-7, atol=1e-2)
 
 
-FLOATS, WEIGHT = torch.ones(3, 64), fp8_weight(8, 64, blocks=False)
+FLOAT_TYPES, WEIGHT = torch.ones(3, 64), fp8_weight(8, 64, blocks=False)
 ROWS, BLOCKS = fp8_rows(3, 64, blocks=False), fp8_weight(8, 64, blocks=True)
 
 
@@ -198,8 +198,14 @@ ROWS, BLOCKS = fp8_rows(3, 64, blocks=False), fp8_weight(8, 64, blocks=True)
     ("plan", "x", "weight", "options", "message"),
     [
         (plan_fp8_gemv, torch.ones(3, 48), WEIGHT, {}, r"x must be .*\[T, 64\]"),
-        (plan_fp8_w8a16, FLOATS.double(), WEIGHT, {}, "x must be bfloat16 or float16 or float32"),
-        (plan_fp8_w8a16, FLOATS.T.contiguous().T, WEIGHT, {}, "x must be contiguous"),
+        (
+            plan_fp8_w8a16,
+            FLOAT_TYPES.double(),
+            WEIGHT,
+            {},
+            "x must be bfloat16 or float16 or float32",
+        ),
+        (plan_fp8_w8a16, FLOAT_TYPES.T.contiguous().T, WEIGHT, {}, "x must be contiguous"),
         (plan_fp8_w8a8, ROWS, BLOCKS, {}, r"x\.scale must be float32 \[3, 1\]"),
         (plan_fp8_w8a8, ROWS, WEIGHT, {"target": Target(80, 108)}, "sm_80 has no FP8"),
         (
@@ -209,17 +215,17 @@ ROWS, BLOCKS = fp8_rows(3, 64, blocks=False), fp8_weight(8, 64, blocks=True)
             {"residual": torch.ones(3, 9)},
             r"residual must be .*\[3, 8\]",
         ),
-        (plan_fp8_gemv, FLOATS, WEIGHT, {"bias": torch.ones(7)}, r"bias must be .*\[8\]"),
+        (plan_fp8_gemv, FLOAT_TYPES, WEIGHT, {"bias": torch.ones(7)}, r"bias must be .*\[8\]"),
         (
             plan_fp8_gemv,
-            FLOATS,
+            FLOAT_TYPES,
             dataclasses.replace(WEIGHT, scale=torch.ones(9)),
             {},
             r"weight\.scale must be float32 \[8\]",
         ),
         (
             plan_fp8_w8a16,
-            FLOATS,
+            FLOAT_TYPES,
             dataclasses.replace(WEIGHT, scale=torch.ones(2, 1)),
             {},
             r"weight\.scale must be float32 \[1, 1\]",

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from localfp4_kernels.formats.hadamard import hadamard_torch
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows
 from localfp4_kernels.linear.produce import produce, produce_torch
-from localfp4_kernels.linear.source import Gate, Gated, Normed, Rows, SigmoidGated, Source
+from localfp4_kernels.linear.source import Gated, Normed, Rows, SigmoidGated, Source
 from localfp4_kernels.pointwise.embedding import embedding, embedding_torch
-from localfp4_kernels.pointwise.rope import rope, rope_angles_torch, rope_torch
+from localfp4_kernels.pointwise.gated_mul import Gate
+from localfp4_kernels.pointwise.rope import rope_angles_torch, rope_torch
+from localfp4_kernels.pointwise.rope_kernel import rope
 from localfp4_kernels.pointwise.soft_cap import soft_cap, soft_cap_torch
 from localfp4_kernels.target import Target
 

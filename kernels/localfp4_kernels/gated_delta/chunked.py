@@ -19,11 +19,11 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.gated_delta.gates import DeltaGates, log_decay
 from localfp4_kernels.gated_delta.heads import DeltaHeads
 from localfp4_kernels.gated_delta.packing import PackedSequences, check_has_state
-from localfp4_kernels.gated_delta.rows import FLOATS, check_slots
+from localfp4_kernels.gated_delta.rows import check_slots
 from localfp4_kernels.gated_delta.split_dot import split_dot
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.target import Target
@@ -357,7 +357,7 @@ def _check_chunked(
     packed: PackedSequences,
     heads: DeltaHeads,
 ) -> None:
-    check_tensor("qkv", qkv, ("tokens", heads.channels), FLOATS)
+    check_tensor("qkv", qkv, ("tokens", heads.channels), FLOAT_TYPES)
     gates.check(heads, qkv)
     check_tensor("state", state, ("slots", *heads.state_shape), torch.float32, like=qkv)
     packed.check(qkv)

@@ -11,9 +11,9 @@ import triton
 import triton.language as tl
 from torch.nn import functional
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.gated_delta.packing import PackedSequences, check_has_state
-from localfp4_kernels.gated_delta.rows import FLOATS, check_rows, check_slots
+from localfp4_kernels.gated_delta.rows import check_rows, check_slots
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.target import Target
 
@@ -289,9 +289,9 @@ def _check_conv(
     """Return tokens, channels and taps."""
     check_rows("x", x, ("tokens", "channels"))
     rows, channels = x.shape
-    check_tensor("weight", weight, (channels, "taps"), FLOATS, like=x)
+    check_tensor("weight", weight, (channels, "taps"), FLOAT_TYPES, like=x)
     taps = weight.shape[1]
     if taps < 2:
         raise ValueError(f"weight must have at least 2 taps, not {taps}")
-    check_tensor("conv_state", conv_state, ("slots", channels, taps - 1), FLOATS, like=x)
+    check_tensor("conv_state", conv_state, ("slots", channels, taps - 1), FLOAT_TYPES, like=x)
     return rows, channels, taps

@@ -5,8 +5,8 @@ import triton
 import triton.language as tl
 from torch.nn import functional
 
-from localfp4_kernels.checks import check_tensor
-from localfp4_kernels.gated_delta.rows import FLOATS, check_rows
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
+from localfp4_kernels.gated_delta.rows import check_rows
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.target import Target
 
@@ -62,12 +62,12 @@ def plan_gated_rms_norm(
     o: torch.Tensor, z: torch.Tensor, weight: torch.Tensor, eps: float, *, target: Target
 ) -> Plan[torch.Tensor]:
     """Plan :func:`gated_rms_norm`; the same launch serves every target."""
-    check_tensor("o", o, ("tokens", "heads", "dim"), FLOATS)
+    check_tensor("o", o, ("tokens", "heads", "dim"), FLOAT_TYPES)
     tokens, heads, dim = o.shape
     if dim <= 0 or dim & (dim - 1):
         raise ValueError(f"o must have heads of a power of two, not of {dim}")
     check_rows("z", z, (tokens, heads * dim), like=o)
-    check_tensor("weight", weight, (dim,), FLOATS, like=o)
+    check_tensor("weight", weight, (dim,), FLOAT_TYPES, like=o)
     out = torch.empty((tokens, heads * dim), dtype=o.dtype, device=o.device)
     # 1024 elements are 128 bits of 16-bit floats for each of 128 threads.
     block = max(1, min(triton.next_power_of_2(heads), 1024 // dim))

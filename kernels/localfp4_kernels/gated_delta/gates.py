@@ -12,9 +12,9 @@ import triton
 import triton.language as tl
 from torch.nn import functional
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.gated_delta.heads import DeltaHeads
-from localfp4_kernels.gated_delta.rows import FLOATS, check_rows
+from localfp4_kernels.gated_delta.rows import check_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class DeltaGates:
         for name, rows in (("a", self.a), ("b", self.b)):
             check_rows(name, rows, (qkv.shape[0], heads.v_heads), like=qkv)
         for name, weights in (("a_log", self.a_log), ("dt_bias", self.dt_bias)):
-            check_tensor(name, weights, (heads.v_heads,), FLOATS, like=qkv)
+            check_tensor(name, weights, (heads.v_heads,), FLOAT_TYPES, like=qkv)
 
     @property
     def arguments(self) -> dict[str, torch.Tensor]:

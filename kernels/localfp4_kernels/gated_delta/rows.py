@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from localfp4_kernels.checks import check_tensor
-
-FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-"""Types of activations and of weights that are not quantised."""
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 
 
 def check_rows(
@@ -22,7 +19,7 @@ def check_rows(
     Raises:
         ValueError: It is something else.
     """
-    check_tensor(name, tensor, shape, FLOATS, like=like, contiguous=False)
+    check_tensor(name, tensor, shape, FLOAT_TYPES, like=like, contiguous=False)
     if tensor.stride(1) != 1:
         raise ValueError(
             f"{name} must have contiguous rows; its strides are {list(tensor.stride())}"

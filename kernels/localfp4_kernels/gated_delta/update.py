@@ -10,10 +10,10 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.gated_delta.gates import DeltaGates, log_decay
 from localfp4_kernels.gated_delta.heads import DeltaHeads
-from localfp4_kernels.gated_delta.rows import FLOATS, check_slots
+from localfp4_kernels.gated_delta.rows import check_slots
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.target import Target
 
@@ -107,7 +107,7 @@ def plan_gated_delta_update(
     target: Target,
 ) -> Plan[torch.Tensor]:
     """Plan :func:`gated_delta_update`; the same launch serves every target."""
-    check_tensor("qkv", qkv, ("tokens", heads.channels), FLOATS)
+    check_tensor("qkv", qkv, ("tokens", heads.channels), FLOAT_TYPES)
     rows = qkv.shape[0]
     gates.check(heads, qkv)
     check_tensor("state", state, ("slots", *heads.state_shape), torch.float32, like=qkv)

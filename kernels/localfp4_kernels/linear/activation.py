@@ -10,15 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
+BYTE_ORDER = (0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
+"""Elements of a group of 16 in the order in which codes leave 32-bit words as bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
     """Input of the matrix-vector kernels, in words of two float16 values.
 
     Attributes:
-        data: int32 ``[T, 8, K/16]``; word j of group g holds two of the 16 elements of group g.
-            In natural order these are 2j and 2j+1. Otherwise they follow the order in which codes
-            leave a 32-bit word as bytes: (0,2) (4,6) (1,3) (5,7) (8,10) (12,14) (9,11) (13,15).
+        data: int32 ``[T, 8, K/16]``; word j of group g holds two of the 16 elements of group g:
+            2j and 2j+1 in natural order, otherwise those at 2j and 2j+1 of ``BYTE_ORDER``.
         scale: float32 ``[T]``, the power of two to multiply products by.
         natural: Whether words hold neighbours.
     """

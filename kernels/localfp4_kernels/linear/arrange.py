@@ -11,15 +11,12 @@ from typing import ClassVar
 
 import torch
 
+from localfp4_kernels.checks import FLOAT_TYPES
 from localfp4_kernels.launch import Plan
-from localfp4_kernels.linear.activation import Planes, Words
+from localfp4_kernels.linear.activation import BYTE_ORDER, Planes, Words
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.source import Rows
-from localfp4_kernels.pointwise.floats import FLOATS
 from localfp4_kernels.target import Target
-
-_BYTE_ORDER = (0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
-"""Elements of a group in the order in which codes leave 32-bit words as bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,8 @@ class ToRows(Sink[torch.Tensor]):
             ValueError: One does not fit.
         """
         Sink.check(self, width, x)
-        if self.dtype not in FLOATS:
-            raise ValueError(f"dtype must be one of {FLOATS}, not {self.dtype}")
+        if self.dtype not in FLOAT_TYPES:
+            raise ValueError(f"dtype must be one of {FLOAT_TYPES}, not {self.dtype}")
 
     def empty(self, tokens: int, width: int, device: torch.device) -> torch.Tensor:
         """Allocate the result."""
@@ -87,7 +84,7 @@ class ToWords(Sink[Words]):
         halves, scale = _scaled_halves(x)
         groups = halves.unflatten(1, (-1, 16))
         if not self.natural:
-            groups = groups[..., list(_BYTE_ORDER)]
+            groups = groups[..., list(BYTE_ORDER)]
         data = groups.contiguous().view(torch.int32).transpose(1, 2).contiguous()
         return Words(data, scale, self.natural)
 

@@ -10,9 +10,9 @@ from localfp4_kernels.cases import Case, Gate, ModelShape
 from localfp4_kernels.linear.activation import Planes, Words
 from localfp4_kernels.linear.gemv import UNROLL, gemv_tile, natural_words, plan_gemv
 from localfp4_kernels.linear.prefill_cases import prefill_cases
-from localfp4_kernels.linear.source import Gate as GateName
 from localfp4_kernels.linear.w4a16 import plan_w4a16, w4a16_tile
 from localfp4_kernels.linear.weights import Fp4Weight
+from localfp4_kernels.pointwise.gated_mul import Gate as GateName
 from localfp4_kernels.target import Target
 
 _GEMV_LIMITS = {"e2m1": 1.7, "e4m3": 2.6, "shift": 3.55}

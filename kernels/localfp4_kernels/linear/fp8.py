@@ -9,13 +9,12 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_multiple, check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
 from localfp4_kernels.formats.e4m3 import decode_e4m3
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.linear.activation import Fp8Rows
 from localfp4_kernels.linear.fp8_dot import fp8_dot, fp8_route
 from localfp4_kernels.linear.tiles import (
-    FLOAT_TYPES,
     Tile,
     add_epilogue_torch,
     check_epilogue,

@@ -3,26 +3,13 @@
 A program takes as many gate rows as up rows, so that the pairs meet in its registers.
 """
 
-from typing import get_args
-
 import torch
 import triton
 import triton.language as tl
 
 from localfp4_kernels.checks import check_multiple
-from localfp4_kernels.linear.source import Gate
-from localfp4_kernels.pointwise.gated_mul import (
-    gated_mul,
-    gelu_tanh_mul_torch,
-    silu_mul_torch,
-    swiglu_oai_mul_torch,
-)
-
-_TORCH = {
-    "silu": silu_mul_torch,
-    "gelu_tanh": gelu_tanh_mul_torch,
-    "swiglu_oai": swiglu_oai_mul_torch,
-}
+from localfp4_kernels.pointwise.gated_mul import GATES, Gate
+from localfp4_kernels.pointwise.gated_mul_tile import gated_mul
 
 
 @triton.jit
@@ -55,8 +42,8 @@ def check_gate(gate: Gate | None, rows: int, residual: torch.Tensor | None) -> i
     """
     if gate is None:
         return rows
-    if gate not in get_args(Gate):
-        raise ValueError(f"gate must be one of {', '.join(get_args(Gate))} or None, not {gate!r}")
+    if gate not in GATES:
+        raise ValueError(f"gate must be one of {', '.join(GATES)} or None, not {gate!r}")
     if residual is not None:
         raise ValueError("residual must be None where there is a gate")
     check_multiple("rows of weight under a gate", rows, 2)
@@ -65,4 +52,4 @@ def check_gate(gate: Gate | None, rows: int, residual: torch.Tensor | None) -> i
 
 def apply_gate_torch(y: torch.Tensor, gate: Gate | None) -> torch.Tensor:
     """Return the gated product of ``[T, N]``, or ``y`` where there is no gate."""
-    return y if gate is None else _TORCH[gate](y)
+    return y if gate is None else GATES[gate](y)

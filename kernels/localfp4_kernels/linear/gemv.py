@@ -15,7 +15,7 @@ import triton.language as tl
 from localfp4_kernels.checks import check_tensor
 from localfp4_kernels.formats.e4m3 import decode_e4m3
 from localfp4_kernels.launch import Launch, Plan
-from localfp4_kernels.linear.activation import Words
+from localfp4_kernels.linear.activation import BYTE_ORDER, Words
 from localfp4_kernels.linear.gate import (
     apply_gate,
     apply_gate_torch,
@@ -23,9 +23,9 @@ from localfp4_kernels.linear.gate import (
     gate_rows,
 )
 from localfp4_kernels.linear.prepare import check_fp4_weight, dequantize_fp4
-from localfp4_kernels.linear.source import Gate
 from localfp4_kernels.linear.tiles import add_epilogue_torch, check_epilogue, interpreted_rows
 from localfp4_kernels.linear.weights import Fp4Weight
+from localfp4_kernels.pointwise.gated_mul import Gate
 from localfp4_kernels.target import Target
 
 
@@ -473,15 +473,11 @@ def gemv_torch(
     return add_epilogue_torch(apply_gate_torch(y, gate), None, residual, out_dtype)
 
 
-_SHUFFLED = (0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
-"""The element of its group at each place, where words do not hold neighbours."""
-
-
 def words_torch(x: Words) -> torch.Tensor:
     """Expand words to float32 ``[T, K]`` in natural order, scaled back."""
     tokens, columns = x.shape
     pairs = x.data.flatten().view(torch.float16).view(tokens, 8, columns // 16, 2)
     groups = pairs.permute(0, 2, 1, 3).reshape(tokens, columns // 16, 16)
     if not x.natural:
-        groups = groups[..., torch.tensor(_SHUFFLED, device=groups.device).argsort()]
+        groups = groups[..., torch.tensor(BYTE_ORDER, device=groups.device).argsort()]
     return groups.reshape(tokens, columns).float() * x.scale.unsqueeze(1)

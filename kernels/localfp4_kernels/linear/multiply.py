@@ -103,9 +103,7 @@ def _path(
     raise ValueError(f"kernel {kernel} does not take a 4-bit weight")
 
 
-def _fp8_path(
-    kernel: Kernel, weight: Fp8Weight, dtype: torch.dtype
-) -> tuple[Sink[Any], Planner]:
+def _fp8_path(kernel: Kernel, weight: Fp8Weight, dtype: torch.dtype) -> tuple[Sink[Any], Planner]:
     if kernel is Kernel.FP8_GEMV:
         return ToRows(dtype), plan_fp8_gemv
     if kernel is Kernel.W8A16:

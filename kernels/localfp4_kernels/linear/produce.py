@@ -13,12 +13,11 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_multiple, check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
 from localfp4_kernels.formats.hadamard import HADAMARD_BLOCKS, hadamard_torch, rotate
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.linear.source import Source, load_rows, load_source
 from localfp4_kernels.linear.store import store_rows, store_sink
-from localfp4_kernels.pointwise.floats import FLOATS
 from localfp4_kernels.target import Target
 
 R = TypeVar("R")
@@ -168,11 +167,11 @@ def plan_produce(
     if not 0 < width <= MAX_WIDTH:
         raise ValueError(f"tokens must have 1 to {MAX_WIDTH} elements, not {width}")
     if pre_scale is not None:
-        check_tensor("pre_scale", pre_scale, (width,), FLOATS, like=source.x)
+        check_tensor("pre_scale", pre_scale, (width,), FLOAT_TYPES, like=source.x)
     if hadamard is not None:
         _check_hadamard(hadamard, width)
     if rows is not None:
-        check_tensor("rows", rows, (tokens, width), FLOATS, like=source.x)
+        check_tensor("rows", rows, (tokens, width), FLOAT_TYPES, like=source.x)
     out = sink.empty(tokens, width, source.x.device)
     block = max(triton.next_power_of_2(width), 128)
     launch = Launch(

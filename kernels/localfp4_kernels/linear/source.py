@@ -1,31 +1,17 @@
 """What an activation is made from: the operators that are fused into its producer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_multiple, check_tensor
-from localfp4_kernels.pointwise.floats import FLOATS
-from localfp4_kernels.pointwise.gated_mul import (
-    gated_mul,
-    gelu_tanh_mul_torch,
-    silu_mul_torch,
-    swiglu_oai_mul_torch,
-)
-
-Gate = Literal["silu", "gelu_tanh", "swiglu_oai"]
-"""Gates of feed-forward networks: of Llama and Qwen, of Gemma, of gpt-oss."""
-
-_GATES: dict[Gate, Callable[[torch.Tensor], torch.Tensor]] = {
-    "silu": silu_mul_torch,
-    "gelu_tanh": gelu_tanh_mul_torch,
-    "swiglu_oai": swiglu_oai_mul_torch,
-}
+from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
+from localfp4_kernels.pointwise.gated_mul import GATES, Gate
+from localfp4_kernels.pointwise.gated_mul_tile import gated_mul
 
 
 class Source(ABC):
@@ -90,7 +76,7 @@ class Rows(Source):
 
     def check(self) -> None:
         """Check the shape and type of ``x``."""
-        check_tensor("x", self.x, ("T", "K"), FLOATS)
+        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
 
     def compute_torch(self) -> torch.Tensor:
         """Return ``x`` in float32."""
@@ -152,12 +138,12 @@ class Normed(Source):
         Raises:
             ValueError: One does not fit, or ``post_weight`` is given without ``residual``.
         """
-        check_tensor("x", self.x, ("T", "K"), FLOATS)
-        check_tensor("weight", self.weight, (self.width,), FLOATS, like=self.x)
+        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
+        check_tensor("weight", self.weight, (self.width,), FLOAT_TYPES, like=self.x)
         if self.residual is not None:
-            check_tensor("residual", self.residual, self.x.shape, FLOATS, like=self.x)
+            check_tensor("residual", self.residual, self.x.shape, FLOAT_TYPES, like=self.x)
         if self.post_weight is not None:
-            check_tensor("post_weight", self.post_weight, (self.width,), FLOATS, like=self.x)
+            check_tensor("post_weight", self.post_weight, (self.width,), FLOAT_TYPES, like=self.x)
             if self.residual is None:
                 raise ValueError("post_weight needs residual: it is for what is added to a stream")
 
@@ -211,14 +197,14 @@ class Gated(Source):
         Raises:
             ValueError: One does not fit.
         """
-        check_tensor("x", self.x, ("T", "2 K"), FLOATS)
+        check_tensor("x", self.x, ("T", "2 K"), FLOAT_TYPES)
         check_multiple("the width of x", self.x.shape[1], 2)
-        if self.gate not in _GATES:
-            raise ValueError(f"gate must be one of {', '.join(_GATES)}, not {self.gate!r}")
+        if self.gate not in GATES:
+            raise ValueError(f"gate must be one of {', '.join(GATES)}, not {self.gate!r}")
 
     def compute_torch(self) -> torch.Tensor:
         """Return the gated tokens."""
-        return _GATES[self.gate](self.x.float())
+        return GATES[self.gate](self.x.float())
 
 
 @triton.jit
@@ -267,9 +253,11 @@ class SigmoidGated(Source):
         Raises:
             ValueError: One does not fit.
         """
-        check_tensor("x", self.x, ("T", "K"), FLOATS)
+        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
         tokens, width = self.x.shape
-        check_tensor("gate", self.gate, (tokens, "H", "D"), FLOATS, like=self.x, contiguous=False)
+        check_tensor(
+            "gate", self.gate, (tokens, "H", "D"), FLOAT_TYPES, like=self.x, contiguous=False
+        )
         _, heads, dim = self.gate.shape
         if heads * dim != width:
             raise ValueError(f"gate has {heads} heads of {dim}, not {width} elements as x has")

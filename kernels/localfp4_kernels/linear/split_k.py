@@ -10,7 +10,7 @@ import triton.language as tl
 
 from localfp4_kernels.launch import Launch
 from localfp4_kernels.linear.gate import apply_gate, gate_rows
-from localfp4_kernels.linear.source import Gate
+from localfp4_kernels.pointwise.gated_mul import Gate
 from localfp4_kernels.target import Target
 
 _MOST_SPLITS = 8

@@ -10,11 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.target import Target
-
-FLOAT_TYPES = (torch.bfloat16, torch.float16, torch.float32)
-"""Types in which results and what is added to them may be stored."""
 
 TOKEN_STEPS = (16, 32, 64, 128, 256)
 """Numbers of tokens that between them need every tile of a matrix."""
@@ -59,7 +56,8 @@ def interpreted_rows(rows: int) -> int:
     A program costs milliseconds there whatever its size, so that there are few, but two wherever
     possible: tests then meet what lies between programs.
     """
-    return max(16, min(512, triton.next_power_of_2(triton.cdiv(rows, 2))))
+    half: int = triton.next_power_of_2(triton.cdiv(rows, 2))
+    return max(16, min(512, half))
 
 
 def few_rows(rows: int, target: Target) -> bool:

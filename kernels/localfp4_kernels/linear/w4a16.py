@@ -20,7 +20,6 @@ from localfp4_kernels.linear.gate import (
     gate_rows,
 )
 from localfp4_kernels.linear.prepare import check_fp4_weight, dequantize_fp4
-from localfp4_kernels.linear.source import Gate
 from localfp4_kernels.linear.split_k import reduce_launch, split_rounds
 from localfp4_kernels.linear.tiles import (
     Tile,
@@ -32,6 +31,7 @@ from localfp4_kernels.linear.tiles import (
     tile_place,
 )
 from localfp4_kernels.linear.weights import Fp4Weight
+from localfp4_kernels.pointwise.gated_mul import Gate
 from localfp4_kernels.target import Target
 
 

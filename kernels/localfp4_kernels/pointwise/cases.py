@@ -13,9 +13,9 @@ from localfp4_kernels.linear.gemv import natural_words
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.quantize_fp4 import ToMxfp4, ToNvfp4
 from localfp4_kernels.linear.quantize_fp8 import ToFp8Planes, ToFp8Rows
-from localfp4_kernels.linear.source import Gate as GateName
 from localfp4_kernels.linear.source import Gated, Normed, Rows, SigmoidGated, Source
 from localfp4_kernels.pointwise.embedding import plan_embedding
+from localfp4_kernels.pointwise.gated_mul import Gate as GateName
 from localfp4_kernels.pointwise.soft_cap import plan_soft_cap
 from localfp4_kernels.target import Target
 

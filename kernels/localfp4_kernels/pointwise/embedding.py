@@ -4,9 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.launch import Launch, Plan
-from localfp4_kernels.pointwise.floats import FLOATS
 from localfp4_kernels.target import Target
 
 _BLOCK = 1024
@@ -45,7 +44,7 @@ def plan_embedding(
 ) -> Plan[torch.Tensor]:
     """Plan :func:`embedding`."""
     check_tensor("ids", ids, ("T",), (torch.int32, torch.int64))
-    check_tensor("table", table, ("V", "H"), FLOATS, like=ids)
+    check_tensor("table", table, ("V", "H"), FLOAT_TYPES, like=ids)
     width = table.shape[1]
     out = torch.empty(len(ids), width, dtype=dtype or table.dtype, device=ids.device)
     launch = Launch(

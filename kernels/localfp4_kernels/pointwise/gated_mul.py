@@ -1,12 +1,18 @@
-"""Gates of feed-forward networks (Shazeer 2020).
+"""Gates of feed-forward networks (Shazeer 2020) in plain torch; free of Triton.
 
 On a GPU they are part of other kernels: of producers, and of products that compute both halves.
+See :mod:`localfp4_kernels.pointwise.gated_mul_tile`.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
 import torch
-import triton
-import triton.language as tl
 from torch.nn import functional
+
+Gate = Literal["silu", "gelu_tanh", "swiglu_oai"]
+"""SwiGLU, GeGLU with the tanh form of GELU (Gemma), gpt-oss's clamped SwiGLU."""
 
 
 def silu_mul_torch(gate_up: torch.Tensor) -> torch.Tensor:
@@ -33,14 +39,7 @@ def swiglu_oai_mul_torch(gate_up: torch.Tensor) -> torch.Tensor:
     return gate * torch.sigmoid(1.702 * gate) * (up + 1)
 
 
-@triton.jit
-def gated_mul(gate, up, GATE: tl.constexpr):
-    """Return the gated product of float32 halves of any shape."""
-    if GATE == "gelu_tanh":
-        # (1 + tanh(z)) / 2 = sigmoid(2 z), with 2 z = sqrt(8 / pi) (g + 0.044715 g^3).
-        return gate * tl.sigmoid(1.5957691216 * (gate + 0.044715 * gate * gate * gate)) * up
-    if GATE == "swiglu_oai":
-        gate = tl.minimum(gate, 7.0)
-        up = tl.minimum(tl.maximum(up, -7.0), 7.0)
-        return gate * tl.sigmoid(1.702 * gate) * (up + 1.0)
-    return gate * tl.sigmoid(gate) * up
+GATES: Mapping[Gate, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
+    {"silu": silu_mul_torch, "gelu_tanh": gelu_tanh_mul_torch, "swiglu_oai": swiglu_oai_mul_torch}
+)
+"""Each gate in plain torch."""

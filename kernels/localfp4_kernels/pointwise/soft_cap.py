@@ -4,9 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import check_tensor
+from localfp4_kernels.checks import FLOAT_TYPES, check_tensor
 from localfp4_kernels.launch import Launch, Plan
-from localfp4_kernels.pointwise.floats import FLOATS
 from localfp4_kernels.target import Target
 
 _BLOCK = 4096
@@ -32,7 +31,7 @@ def _soft_cap_kernel(logits_ptr, cap, V: tl.constexpr, BLOCK: tl.constexpr):
 
 def plan_soft_cap(logits: torch.Tensor, cap: float, *, target: Target) -> Plan[torch.Tensor]:
     """Plan :func:`soft_cap`."""
-    check_tensor("logits", logits, ("R", "V"), FLOATS)
+    check_tensor("logits", logits, ("R", "V"), FLOAT_TYPES)
     if not cap > 0:
         raise ValueError(f"cap must be positive, not {cap}")
     rows, vocab = logits.shape

@@ -1,0 +1,121 @@
+"""Deciding what a model runs on, and compiling it while the weights are read."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import torch
+from platformdirs import user_cache_path
+
+from localfp4.config import EngineConfig
+from localfp4.errors import RequestError
+from localfp4.messages import LoadProgress
+from localfp4.models.decoder import Decoder
+from localfp4.models.execution import Execution
+from localfp4.telemetry.cpu import usable_cores
+from localfp4_kernels.dispatch import Kind, Phase, Precision
+
+if TYPE_CHECKING:
+    from localfp4_kernels.warm_up import WarmUp
+
+Loading = Generator[LoadProgress, None, None]
+
+
+def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
+    """Decide between Triton kernels and plain torch.
+
+    Raises:
+        RequestError: What was asked for cannot run there.
+    """
+    precision = Precision(config.precision)
+    if config.kernels == "torch" or (config.kernels == "auto" and device.type == "cpu"):
+        if precision in (Precision.W4A8, Precision.W4A4):
+            raise RequestError(
+                f"Precision {precision} needs a GPU and --kernels auto or triton; plain torch "
+                "computes with 16-bit activations or wider, so use --precision auto."
+            )
+        if config.kv_cache_dtype == "fp8":
+            raise RequestError(
+                "An fp8 KV cache needs a GPU and --kernels auto or triton; use --kv auto."
+            )
+        return Execution(precision=precision)
+    try:
+        # Triton takes a while to import, and only kernels need it.
+        from localfp4_kernels.device import target_of
+
+        execution = Execution(target_of(device), precision, _triton_version())
+        execution.choose(Kind.NVFP4, Phase.PREFILL, tokens=1, activations=16)
+    except ImportError as error:
+        raise RequestError(
+            "The kernels need Triton: pip install triton, or triton-windows on Windows; "
+            "--kernels torch runs without."
+        ) from error
+    except ValueError as error:
+        raise RequestError(
+            f"The kernels cannot run here: {error}. --kernels torch runs without them."
+        ) from error
+    return execution
+
+
+@contextmanager
+def compilation(
+    outline: Decoder | None,
+    kv_dtype: str,
+    config: EngineConfig,
+    device: torch.device,
+) -> Iterator[Loading]:
+    """Compile in the background what a model launches; the value waits for the rest.
+
+    Without an outline, or in the interpreter, there is nothing to compile.
+    """
+    target = outline.execution.target if outline else None
+    if outline is None or target is None or target.interpreted:
+        yield _nothing()
+        return
+    from localfp4.runner.rehearsal import rehearse
+    from localfp4_kernels.warm_up import WarmUp, use_cache_folder
+
+    use_cache_folder(user_cache_path("localfp4", appauthor=False) / "kernels", target)
+    launches = rehearse(outline, kv_dtype, config.max_batch, config.max_step_tokens)
+    background = WarmUp(launches, device, threads=usable_cores())
+    try:
+        yield _finish(background)
+    finally:
+        background.close()
+
+
+def describe(decoder: Decoder, dtype: torch.dtype) -> str:
+    """Say in a few words what the layers run."""
+    name = str(dtype).removeprefix("torch.")
+    execution = decoder.execution
+    if execution.target is None:
+        return f"torch {name}"
+    from localfp4.models.packed import Fp4Linear, KernelExperts
+
+    parts = (part for layer in decoder.layers for part in (layer.attention, layer.feed_forward))
+    values = (getattr(part, field.name) for part in parts for field in fields(part))
+    packed = next((value for value in values if isinstance(value, Fp4Linear | KernelExperts)), None)
+    if packed is None:
+        return f"triton {execution.target}, {name} weights"
+    kernels = (
+        f"{phase} {execution.choose(packed.kind, phase, 2, packed.activations).kernel}"
+        for phase in Phase
+    )
+    return f"triton {execution.target}, {', '.join(kernels)}"
+
+
+def _nothing() -> Loading:
+    yield from ()
+
+
+def _finish(background: "WarmUp") -> Loading:
+    for done in background.finish():
+        yield LoadProgress(f"compiling kernels, {done} of {background.total}")
+
+
+def _triton_version() -> tuple[int, int]:
+    import triton
+
+    major, minor = triton.__version__.split(".")[:2]
+    return int(major), int(minor)

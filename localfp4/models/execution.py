@@ -1,0 +1,50 @@
+"""How a model's operators run: as Triton kernels for a target, or in plain torch."""
+
+from dataclasses import dataclass
+
+from localfp4_kernels.dispatch import Choice, Kind, Phase, Precision, Product, choose
+from localfp4_kernels.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What was decided before a model is loaded.
+
+    Attributes:
+        target: What kernels run on; ``None`` runs plain torch on expanded weights.
+        precision: Width of weights and activations that was asked for.
+        triton: Version of Triton, major and minor.
+    """
+
+    target: Target | None = None
+    precision: Precision = Precision.AUTO
+    triton: tuple[int, int] = (3, 7)
+
+    @property
+    def keeps_packed(self) -> bool:
+        """Whether quantised weights stay as they are stored."""
+        return self.target is not None and self.precision is not Precision.BF16
+
+    @property
+    def running(self) -> Target:
+        """The target, where there is one.
+
+        Raises:
+            ValueError: Plain torch runs.
+        """
+        if self.target is None:
+            raise ValueError("plain torch has no target")
+        return self.target
+
+    def choose(self, kind: Kind, phase: Phase, tokens: int, activations: int) -> Choice:
+        """Choose the kernel of a product.
+
+        Raises:
+            ValueError: The precision that was asked for cannot run on the target.
+        """
+        product = Product(kind, phase, tokens, activations)
+        return choose(product, self.running, self.precision, self.triton)
+
+
+TORCH = Execution()
+"""Plain torch on expanded weights, on any device."""

@@ -1,0 +1,119 @@
+"""Layers whose weights stay as they are stored; their kernels need Triton."""
+
+from dataclasses import dataclass
+
+import torch
+
+from localfp4.models.execution import Execution
+from localfp4_kernels.dispatch import Kind, Phase
+from localfp4_kernels.linear.multiply import multiply
+from localfp4_kernels.linear.source import Rows
+from localfp4_kernels.linear.weights import Fp4Weight
+from localfp4_kernels.moe.moe import moe
+from localfp4_kernels.moe.route import route
+from localfp4_kernels.moe.routing import Routing
+from localfp4_kernels.moe.stack import ExpertStack
+
+
+@dataclass(frozen=True, slots=True)
+class Fp4Linear:
+    """``y = x W^T + b`` with the weight in 4 bits; kernels are chosen per phase.
+
+    Attributes:
+        weight: As the kernels read it.
+        kind: How it was stored.
+        activations: Bits per activation that the checkpoint was made for.
+        input_scale: float32 ``[]``, the calibrated global scale of 4-bit activations, a
+            multiplier; ``None`` scales each token by itself.
+        bias: ``[N]`` or ``None``.
+        execution: What decides which kernel runs.
+    """
+
+    weight: Fp4Weight
+    kind: Kind
+    activations: int
+    input_scale: torch.Tensor | None
+    bias: torch.Tensor | None
+    execution: Execution
+
+    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+        """Return ``[T, N]`` for ``x`` ``[T, K]``, whose first ``decodes`` rows decode.
+
+        The two phases run apart, so that an answer does not depend on whose prompt shares a step.
+        """
+        parts = [
+            self._multiply(rows, phase)
+            for rows, phase in ((x[:decodes], Phase.DECODE), (x[decodes:], Phase.PREFILL))
+            if len(rows)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weight and bias."""
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+    def _multiply(self, x: torch.Tensor, phase: Phase) -> torch.Tensor:
+        choice = self.execution.choose(self.kind, phase, len(x), self.activations)
+        return multiply(
+            Rows(x),
+            self.weight,
+            choice.kernel,
+            target=self.execution.running,
+            bias=self.bias,
+            input_scale=self.input_scale,
+            out_dtype=x.dtype,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KernelExperts:
+    """SwiGLU experts chosen by softmax, then top k.
+
+    Attributes:
+        gate_up: ``[E, 2 I, H]``.
+        down: ``[E, H, I]``, stored as ``gate_up`` is.
+        routing: How experts are chosen.
+        kind: How they were stored.
+        activations: Bits per activation that the checkpoint was made for.
+        execution: What decides which kernel runs.
+    """
+
+    gate_up: ExpertStack
+    down: ExpertStack
+    routing: Routing
+    kind: Kind
+    activations: int
+    execution: Execution
+
+    def forward(self, x: torch.Tensor, logits: torch.Tensor, decodes: int) -> torch.Tensor:
+        """Return ``[T, H]`` for ``x`` ``[T, H]`` and router logits ``[T, E]``."""
+        weights, experts = route(logits, self.routing, target=self.execution.running)
+        parts = [
+            self._run(x[rows], weights[rows], experts[rows], phase)
+            for rows, phase in (
+                (slice(0, decodes), Phase.DECODE),
+                (slice(decodes, len(x)), Phase.PREFILL),
+            )
+            if rows.stop > rows.start
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        return self.gate_up.nbytes + self.down.nbytes
+
+    def _run(
+        self, x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, phase: Phase
+    ) -> torch.Tensor:
+        choice = self.execution.choose(self.kind, phase, len(x), self.activations)
+        return moe(
+            x,
+            self.gate_up,
+            self.down,
+            weights,
+            experts,
+            choice.kernel,
+            target=self.execution.running,
+        )

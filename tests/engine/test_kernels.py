@@ -1,0 +1,175 @@
+"""Whole models through the Triton kernels (interpreted without a GPU), against plain torch."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from localfp4.checkpoint.index import open_checkpoint
+from localfp4.config import EngineConfig, SamplingParams
+from localfp4.engine.kernels import choose_execution
+from localfp4.errors import RequestError
+from localfp4.llm import LLM
+from localfp4.messages import ChatMessage
+from localfp4.models.families import decoder_spec
+from localfp4.models.load import load_decoder, outline_decoder
+from localfp4.runner.rehearsal import rehearse
+from localfp4_kernels.launch import Launch
+
+DENSE, MOE = "ct_qwen3_NVFP4A16", "mo_qwen3_moe_NVFP4_DEFAULT_CFG"
+GREEDY = SamplingParams(max_tokens=3, temperature=0, ignore_eos=True)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DTYPE = "bfloat16" if torch.cuda.is_available() else "float32"
+
+
+def prompt(tokens: int) -> list[int]:
+    random = torch.Generator().manual_seed(tokens)
+    return torch.randint(3, 200, (tokens,), generator=random).tolist()
+
+
+def model(folder: Path, kernels: str, **settings: Any) -> LLM:
+    # Chunks of 48 tokens make prompts meet their own beginning in the cache.
+    return LLM(
+        str(folder),
+        kernels=kernels,
+        device=DEVICE,
+        dtype=DTYPE,
+        max_model_len=192,
+        max_step_tokens=48,
+        **settings,
+    )
+
+
+def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("name", [DENSE, MOE])
+def test_16_bit_kernels_compute_what_torch_does(fixtures: Path, name: str) -> None:
+    ids = prompt(70)
+    plain, kernels = (
+        model(fixtures / name, which, precision="w4a16") for which in ("torch", "triton")
+    )
+    assert error(kernels.logits(ids), plain.logits(ids)) < 1e-3
+    prompts = [{"prompt_token_ids": prompt(size)} for size in (5, 20)]
+    expected = [answer.token_ids for answer in plain.generate(prompts, GREEDY)]
+    assert [answer.token_ids for answer in kernels.generate(prompts, GREEDY)] == expected
+    # Codes and scales stay packed; these models are mostly embedding, which is not.
+    assert kernels.info.weight_bytes < 0.6 * plain.info.weight_bytes
+
+
+@pytest.mark.parametrize(
+    ("settings", "largest"),
+    [
+        ({"precision": "w4a8"}, 0.1),
+        ({"precision": "w4a16", "kv_cache_dtype": "fp8"}, 0.05),
+    ],
+)
+def test_narrower_paths_are_taken_and_stay_close(
+    fixtures: Path, settings: dict[str, Any], largest: float
+) -> None:
+    ids = prompt(50)
+    exact = model(fixtures / DENSE, "torch").logits(ids)
+    assert 1e-3 < error(model(fixtures / DENSE, "triton", **settings).logits(ids), exact) < largest
+
+
+def test_weights_can_be_expanded_for_comparison(fixtures: Path) -> None:
+    ids = prompt(20)
+    plain = model(fixtures / DENSE, "torch")
+    expanded = model(fixtures / DENSE, "triton", precision="bf16")
+    assert error(expanded.logits(ids), plain.logits(ids)) < 1e-3
+    assert "weights" in expanded.info.kernel_path
+
+
+def test_what_runs_is_shown(fixtures: Path) -> None:
+    assert model(fixtures / DENSE, "torch").info.kernel_path == f"torch {DTYPE}"
+    shown = model(fixtures / MOE, "triton", precision="w4a16").info.kernel_path
+    assert shown.endswith("decode w4a16, prefill w4a16")
+
+
+@pytest.mark.parametrize(("name", "kv_dtype"), [(DENSE, "fp8"), (MOE, "auto")])
+def test_everything_that_runs_was_rehearsed(
+    fixtures: Path, monkeypatch: pytest.MonkeyPatch, name: str, kv_dtype: str
+) -> None:
+    """Otherwise a kernel would be compiled in the middle of an answer."""
+    launched: set[Hashable] = set()
+    run = Launch.run
+
+    def spy(launch: Launch) -> None:
+        launched.add(launch.specialisation)
+        run(launch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Launch, "run", spy)
+        llm = model(fixtures / name, "triton", kv_cache_dtype=kv_dtype, max_batch=3)
+        llm.generate([{"prompt_token_ids": prompt(size)} for size in (1, 9, 60)], GREEDY)
+    assert len(launched) > 5
+    checkpoint = open_checkpoint(fixtures / name)
+    spec = decoder_spec(dict(checkpoint.config))
+    execution = choose_execution(EngineConfig("", kernels="triton"), torch.device(DEVICE))
+    outline = outline_decoder(checkpoint, spec, getattr(torch, DTYPE), execution)
+    stored = DTYPE if kv_dtype == "auto" else kv_dtype
+    rehearsed = rehearse(outline, stored, max_batch=3, max_step_tokens=48)
+    assert launched <= {launch.specialisation for launch in rehearsed}
+
+
+@pytest.mark.parametrize("name", [DENSE, MOE, "m_qwen3_moe"])
+def test_an_outline_is_as_large_as_the_model(fixtures: Path, name: str) -> None:
+    checkpoint = open_checkpoint(fixtures / name)
+    spec = decoder_spec(dict(checkpoint.config))
+    execution = choose_execution(EngineConfig("", kernels="triton"), torch.device(DEVICE))
+    dtype = getattr(torch, DTYPE)
+    outline = outline_decoder(checkpoint, spec, dtype, execution)
+    loading = load_decoder(
+        checkpoint, spec, dtype, torch.device("cuda:0" if DEVICE == "cuda" else "cpu"), execution
+    )
+    try:
+        while True:
+            next(loading)
+    except StopIteration as finished:
+        decoder = finished.value
+    head_copy = decoder.head.nbytes - outline.head.nbytes
+    assert outline.nbytes == decoder.nbytes - head_copy
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"kernels": "torch", "precision": "w4a8"}, "w4a8 needs a GPU"),
+        ({"kernels": "torch", "precision": "w4a4"}, "w4a4 needs a GPU"),
+        ({"kernels": "torch", "kv_cache_dtype": "fp8"}, "fp8 KV cache needs a GPU"),
+    ],
+)
+def test_what_torch_cannot_do_is_refused(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(RequestError, match=why):
+        choose_execution(EngineConfig("demo", **settings), torch.device("cpu"))
+
+
+def test_without_a_gpu_and_the_interpreter_kernels_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localfp4_kernels.device.interpreted", lambda: False)
+    with pytest.raises(RequestError, match="--kernels torch runs without them"):
+        choose_execution(EngineConfig("demo", kernels="triton"), torch.device("cpu"))
+
+
+def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "localfp4_kernels.device", None)
+    with pytest.raises(RequestError, match="pip install triton"):
+        choose_execution(EngineConfig("demo", kernels="triton"), torch.device("cpu"))
+
+
+@pytest.mark.slow
+def test_the_demo_answers_the_same_through_the_kernels(demo_folder: Path) -> None:
+    messages: list[ChatMessage] = [{"role": "user", "content": "What is NVFP4?"}]
+    sampling = SamplingParams(max_tokens=8, temperature=0)
+    answers = [
+        LLM(str(demo_folder), kernels=kernels, precision="w4a16", max_model_len=128)
+        .chat(messages, sampling)[0]
+        .token_ids
+        for kernels in ("torch", "triton")
+    ]
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 8

@@ -1,0 +1,137 @@
+"""Kernels compiled for GPUs that are not here, and what their machine code must be.
+
+In processes of their own: a process that interprets kernels cannot compile them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localfp4_kernels.target import CAPABILITIES
+
+ROOT = Path(__file__).parents[2]
+
+
+def without_interpreter(cache: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return kept | {"TRITON_CACHE_DIR": str(cache)}
+
+
+def compiled(cache: Path, *arguments: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "kernels/bench/sass.py", "--json", *arguments],
+        cwd=ROOT,
+        env=without_interpreter(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+    return rows
+
+
+def missed(rows: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{row['kernel']} on sm_{row['capability']}: {'; '.join(row['failures'])}"
+        for row in rows
+        if row["failures"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("capability", "matches"),
+    [
+        (89, ["gemv 24576x4096", "w4a16 4096x12288", "w4a8 4096x12288", "decode_attention"]),
+        (120, ["gemv 24576x4096", "w4a4 4096x12288"]),
+    ],
+)
+def test_a_sample_meets_its_gates(capability: int, matches: list[str], tmp_path: Path) -> None:
+    rows = compiled(tmp_path, "--cc", str(capability), "--models", "qwen3-8b", "--match", *matches)
+    assert len(rows) >= len(matches)
+    assert missed(rows) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [cc for cc in CAPABILITIES if cc != 121])
+def test_every_shipped_configuration_meets_its_gates(capability: int, tmp_path: Path) -> None:
+    rows = compiled(tmp_path, "--cc", str(capability))
+    assert len(rows) > 50
+    assert missed(rows) == []
+
+
+WARM_UP = """
+import torch
+import triton
+from pathlib import Path
+from triton.backends.compiler import GPUTarget
+
+class Ada:
+    '''As much of a driver as compiling asks for.'''
+    def get_current_device(self): return 0
+    def get_current_stream(self, device): return 0
+    def get_current_target(self): return GPUTarget("cuda", 89, 32)
+
+triton.runtime.driver.set_active(Ada())
+
+from localfp4.checkpoint.index import open_checkpoint
+from localfp4.models.execution import Execution
+from localfp4.models.families import decoder_spec
+from localfp4.models.load import outline_decoder
+from localfp4.runner.rehearsal import rehearse
+from localfp4_kernels.launch import recorded
+from localfp4_kernels.target import Target
+from localfp4_kernels.warm_up import WarmUp
+
+checkpoint = open_checkpoint(Path({folder!r}))
+spec = decoder_spec(dict(checkpoint.config))
+execution = Execution(Target(89, 128))
+outline = outline_decoder(checkpoint, spec, torch.bfloat16, execution)
+launches = rehearse(outline, "fp8", max_batch=4, max_step_tokens=64)
+torch.cuda.set_device = lambda device: None
+background = WarmUp(launches, torch.device("cuda"), threads=2)
+done = list(background.finish())
+assert done == list(range(1, background.total + 1)), done
+
+def compiled():
+    return sum(len(launch.kernel.device_caches[0][0]) for launch in distinct)
+
+distinct = {{launch.kernel: launch for launch in launches}}.values()
+before = compiled()
+for launch in launches:
+    real = {{
+        name: torch.empty(64, dtype=value.dtype) if isinstance(value, torch.Tensor)
+        else value + 17 if isinstance(value, int) and not isinstance(value, bool)
+        else value
+        for name, value in launch.arguments.items()
+    }}
+    launch.kernel.warmup(
+        grid=launch.grid,
+        num_warps=launch.num_warps,
+        num_stages=launch.num_stages,
+        **real,
+        **launch.constants,
+    )
+assert compiled() == before >= 10, (compiled(), before)
+print("compiled", before)
+"""
+
+
+def test_what_was_warmed_up_is_found_again(fixtures: Path, tmp_path: Path) -> None:
+    """With real tensors, and with other sizes: neither may ask for another compilation."""
+    script = WARM_UP.format(folder=str(fixtures / "ct_qwen3_NVFP4A16"))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=without_interpreter(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "compiled" in done.stdout
