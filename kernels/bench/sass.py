@@ -73,7 +73,7 @@ def _row(target: Target, case: Case) -> dict[str, Any]:
         "shared_bytes": code.shared_bytes,
         "loop_instructions": loop,
         "per_weight": None if per_weight is None else round(per_weight, 2),
-        "mma": sorted({opcode.split(".")[0] for opcode in code.opcodes if "MMA" in opcode}),
+        "mma": sorted({o.split(".")[0] for o in code.opcodes if "MMA" in o.split(".")[0]}),
         "wide_loads": code.wide_loads,
         "failures": list(_failures(case.gate, code, per_weight, target)),
     }
@@ -97,19 +97,35 @@ def _failures(
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    head = "| kernel | sm | registers | shared, bytes | MMA | instructions per weight | |\n"
+    """Return one line per kernel and one column per target, then what missed its gate."""
+    capabilities = sorted({row["capability"] for row in rows})
+    cells: dict[str, dict[int, str]] = {}
+    for row in rows:
+        cells.setdefault(row["kernel"], {})[row["capability"]] = _cell(row)
     lines = [
-        "| {kernel} | {capability} | {registers} | {shared_bytes} | {mma} | {per_weight} | {failures} |".format(
-            **{"registers": "", "shared_bytes": "", "per_weight": "", **row}
-            | {
-                "mma": ", ".join(row.get("mma", [])),
-                "per_weight": "" if row.get("per_weight") is None else row["per_weight"],
-                "failures": "; ".join(row["failures"]),
-            }
-        )
-        for row in rows
+        "registers / shared memory in KiB / instructions of the hot loop per weight, MMA",
+        "",
+        "| kernel | " + " | ".join(f"sm_{capability}" for capability in capabilities) + " |",
+        "|---|" + "---|" * len(capabilities),
     ]
-    return head + "|---|--:|--:|--:|---|--:|---|\n" + "\n".join(lines)
+    for kernel, by_target in cells.items():
+        columns = " | ".join(by_target.get(capability, "") for capability in capabilities)
+        lines.append(f"| {kernel} | {columns} |")
+    missed = [
+        f"{row['kernel']} on sm_{row['capability']}: {failure}"
+        for row in rows
+        for failure in row["failures"]
+    ]
+    return "\n".join([*lines, *(["", "Missed:", *missed] if missed else [])])
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if "registers" not in row:
+        return "fails"
+    parts = [str(row["registers"]), f"{row['shared_bytes'] / 1024:.0f}"]
+    if row["per_weight"] is not None:
+        parts.append(f"{row['per_weight']:.2f}")
+    return " / ".join(parts) + (f" {row['mma'][0]}" if row["mma"] else "")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,9 @@ class Launch:
         """Compile for a compute capability (times ten); needs no GPU.
 
         Not in a process that interprets kernels: Triton decides which it is when it decorates.
+
+        Raises:
+            ValueError: An integer argument is not listed in ``do_not_specialize``.
         """
         signature: dict[str, str] = {}
         constants = dict(self.constants)
@@ -87,8 +90,12 @@ class Launch:
             elif isinstance(value, torch.Tensor):
                 signature[name] = f"*{_TYPE_NAMES[value.dtype]}"
                 attributes[index,] = [["tt.divisibility", 16]]
+            elif isinstance(value, float):
+                signature[name] = "fp32"
+            elif name in self.kernel.do_not_specialize:
+                signature[name] = "i32"
             else:
-                signature[name] = "fp32" if isinstance(value, float) else "i32"
+                raise ValueError(f"{name} of {self.kernel.fn.__name__} would specialise")
         source = ASTSource(self.kernel, signature, constexprs=constants, attrs=attributes)
         options = {"num_warps": self.num_warps, "num_stages": self.num_stages}
         return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)

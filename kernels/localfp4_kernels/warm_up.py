@@ -29,6 +29,8 @@ class WarmUp:
             threads: How many compile at a time.
         """
         distinct = {launch.specialisation: launch for launch in launches}
+        # Triton builds its driver at first use; here, before threads compete for it.
+        triton.runtime.driver.active.get_current_target()
         self._pool = ThreadPoolExecutor(
             threads, "compile", initializer=torch.cuda.set_device, initargs=(device,)
         )

@@ -1,8 +1,13 @@
 """Deciding what a model runs on, and compiling it while the weights are read."""
 
+import os
+import platform
+import shutil
+import sysconfig
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,6 +51,8 @@ def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
 
         execution = Execution(target_of(device), precision, _triton_version())
         execution.choose(Kind.NVFP4, Phase.PREFILL, tokens=1, activations=16)
+        if device.type == "cuda":
+            _require_compiler()
     except ImportError as error:
         raise RequestError(
             "The kernels need Triton: pip install triton, or triton-windows on Windows; "
@@ -103,6 +110,28 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
         for phase in Phase
     )
     return f"triton {execution.target}, {', '.join(kernels)}"
+
+
+def _require_compiler() -> None:
+    """Check what Triton builds its launcher with on Linux; on Windows it brings a compiler.
+
+    Raises:
+        RequestError: It is missing.
+    """
+    if platform.system() != "Linux":
+        return
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        raise RequestError(
+            "Triton needs a C compiler for its launcher: sudo apt install gcc (or your "
+            "distribution's package); --kernels torch runs without."
+        )
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.exists():
+        raise RequestError(
+            f"Triton needs Python's headers for its launcher, and {header} is missing: "
+            "sudo apt install python3-dev (or your distribution's package); --kernels torch runs "
+            "without."
+        )
 
 
 def _nothing() -> Loading:

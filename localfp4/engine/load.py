@@ -111,6 +111,13 @@ def _device(config: EngineConfig) -> torch.device:
         )
     if device.type == "cpu":
         torch.set_num_threads(config.threads or usable_cores())
+        return device
+    device = torch.device("cuda", device.index or 0)
+    count = torch.cuda.device_count()
+    if device.index >= count:
+        raise RequestError(f"There is no GPU '{name}'; the last one here is cuda:{count - 1}.")
+    # Kernels are launched on the current device, not on that of their arguments.
+    torch.cuda.set_device(device)
     return device
 
 

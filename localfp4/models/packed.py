@@ -89,15 +89,13 @@ class KernelExperts:
     def forward(self, x: torch.Tensor, logits: torch.Tensor, decodes: int) -> torch.Tensor:
         """Return ``[T, H]`` for ``x`` ``[T, H]`` and router logits ``[T, E]``."""
         weights, experts = route(logits, self.routing, target=self.execution.running)
-        parts = [
-            self._run(x[rows], weights[rows], experts[rows], phase)
-            for rows, phase in (
-                (slice(0, decodes), Phase.DECODE),
-                (slice(decodes, len(x)), Phase.PREFILL),
-            )
-            if rows.stop > rows.start
-        ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if decodes in (0, len(x)):
+            return self._run(x, weights, experts, Phase.DECODE if decodes else Phase.PREFILL)
+        # Kernels are compiled for tensors that start at multiples of 16 bytes; the rows of a few
+        # choices each do not, from the middle on.
+        first = self._run(x[:decodes], weights[:decodes], experts[:decodes], Phase.DECODE)
+        others = weights[decodes:].clone(), experts[decodes:].clone()
+        return torch.cat((first, self._run(x[decodes:], *others, Phase.PREFILL)))
 
     @property
     def nbytes(self) -> int:

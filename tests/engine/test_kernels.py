@@ -17,6 +17,7 @@ from localfp4.models.families import decoder_spec
 from localfp4.models.load import load_decoder, outline_decoder
 from localfp4.runner.rehearsal import rehearse
 from localfp4_kernels.launch import Launch
+from localfp4_kernels.target import Target
 
 DENSE, MOE = "ct_qwen3_NVFP4A16", "mo_qwen3_moe_NVFP4_DEFAULT_CFG"
 GREEDY = SamplingParams(max_tokens=3, temperature=0, ignore_eos=True)
@@ -159,6 +160,28 @@ def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "localfp4_kernels.device", None)
     with pytest.raises(RequestError, match="pip install triton"):
         choose_execution(EngineConfig("demo", kernels="triton"), torch.device("cpu"))
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton builds its launcher at first use, and would end with a traceback."""
+    monkeypatch.setattr("localfp4_kernels.device.target_of", lambda device: Target(89, 128))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(RequestError, match="apt install gcc"):
+        choose_execution(EngineConfig("demo"), torch.device("cuda"))
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": "/nowhere"})
+    with pytest.raises(RequestError, match="python3-dev"):
+        choose_execution(EngineConfig("demo"), torch.device("cuda"))
+
+
+def test_a_precision_that_the_card_lacks_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localfp4_kernels.device.target_of", lambda device: Target(89, 128))
+    with pytest.raises(RequestError, match="no FP4 tensor cores"):
+        choose_execution(EngineConfig("demo", precision="w4a4"), torch.device("cuda"))
 
 
 @pytest.mark.slow
