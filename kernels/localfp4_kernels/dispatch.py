@@ -182,6 +182,8 @@ def _sixteen_bit(product: Product) -> Kernel:
 
 
 def _fp8_refusal(target: Target) -> str | None:
+    if target.capability == 121 and not target.interpreted:
+        return "Triton up to 3.7 multiplies FP8 in 16 bits on sm_121, which loses and gains nothing"
     if target.has_fp8 or target.interpreted:
         return None
     return f"{target} has no FP8 tensor cores (RTX 40 and newer have)"

@@ -41,7 +41,7 @@ def test_prefill_takes_the_narrowest_tensor_cores_there_are(kind: Kind, tokens: 
         90: Kernel.W4A8,
         100: Kernel.W4A4,
         120: Kernel.W4A4,
-        121: Kernel.W4A8,
+        121: Kernel.W4A16 if tokens > 1 else Kernel.GEMV,
     }
 
 
@@ -82,6 +82,7 @@ def test_what_was_asked_for_holds_in_both_phases(phase: Phase, tokens: int) -> N
         (89, Precision.W4A4, Kind.NVFP4, "no FP4 tensor cores"),
         (90, Precision.W4A4, Kind.MXFP4, "no FP4 tensor cores"),
         (121, Precision.W4A4, Kind.NVFP4, r"Triton 3\.7"),
+        (121, Precision.W4A8, Kind.FP8, "in 16 bits on sm_121"),
     ],
 )
 def test_nothing_is_replaced_silently(cc: int, precision: Precision, kind: Kind, why: str) -> None:

@@ -138,7 +138,8 @@ def decode_scales(bits, FORMAT: tl.constexpr, HARDWARE: tl.constexpr):
     """Decode uint8 group scales to float16; ``FORMAT`` is ``e4m3`` or ``e8m0``.
 
     E8M0 scales must be normalised per row, the largest 127 (one), as
-    :func:`localfp4_kernels.linear.prepare.prepare_mxfp4` leaves them; below 2^-24 they vanish.
+    :func:`localfp4_kernels.linear.prepare.prepare_mxfp4` leaves them; below 2^-24 they vanish, and
+    below 2^-17 their products with codes round.
     """
     if FORMAT == "e8m0":
         return (bits.to(tl.uint32) << 23).to(tl.float32, bitcast=True).to(tl.float16)

@@ -7,6 +7,7 @@ import torch
 import triton
 
 from localfp4_kernels.cases import Case, Gate, ModelShape
+from localfp4_kernels.dispatch import Kernel, Kind, Phase, Product, choose
 from localfp4_kernels.linear.activation import Fp4Rows, Fp8Planes, Fp8Rows
 from localfp4_kernels.linear.fp8 import (
     GEMV_TILE,
@@ -18,7 +19,7 @@ from localfp4_kernels.linear.fp8 import (
     w8a16_tile,
 )
 from localfp4_kernels.linear.tiles import TOKEN_STEPS, Tile
-from localfp4_kernels.linear.w4a4 import plan_w4a4, w4a4_support, w4a4_tile
+from localfp4_kernels.linear.w4a4 import plan_w4a4, w4a4_tile
 from localfp4_kernels.linear.w4a8 import plan_expand_to_fp8, plan_w4a8, w4a8_tile
 from localfp4_kernels.linear.weights import Fp4Weight, Fp8Weight
 from localfp4_kernels.target import Target
@@ -36,12 +37,12 @@ def prefill_cases(shape: ModelShape, target: Target) -> Iterator[Case]:
         if shape.weight == "fp8":
             for blocks in (False, True):
                 yield from _fp8(rows, columns, blocks, target)
-        elif shape.weight in ("nvfp4", "mxfp4") and shape.activations < 16 and target.has_fp8:
-            weight = _fp4_weight(rows, columns, shape.weight)
-            four_bits = shape.activations == 4 and w4a4_support(target) is None
-            yield from (_w4a4 if four_bits else _w4a8)(
-                weight, f"{rows}x{columns} {shape.weight}", target
-            )
+        elif shape.weight in ("nvfp4", "mxfp4"):
+            product = Product(Kind(shape.weight), Phase.PREFILL, 1024, shape.activations)
+            make = _PREFILL.get(choose(product, target).kernel)
+            if make is not None:
+                weight = _fp4_weight(rows, columns, shape.weight)
+                yield from make(weight, f"{rows}x{columns} {shape.weight}", target)
 
 
 def _distinct(tile: Callable[[int], Tile]) -> dict[Tile, int]:
@@ -71,6 +72,10 @@ def _w4a4(weight: Fp4Weight, kind: str, target: Target) -> Iterator[Case]:
         plan = plan_w4a4(x, weight, target=target, out_dtype=torch.bfloat16)
         name = f"w4a4 {kind} {tokens} tokens"
         yield Case(name, plan.launches[0], gate, tile.weights_per_thread)
+
+
+_PREFILL = {Kernel.W4A8: _w4a8, Kernel.W4A4: _w4a4}
+"""The products of prefill that are not those of decoding."""
 
 
 def _fp8(rows: int, columns: int, blocks: bool, target: Target) -> Iterator[Case]:
