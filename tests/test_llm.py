@@ -25,6 +25,7 @@ def make(model: Path, **options: Any) -> LLM:
         "kv_cache_tokens": 1024,
         "threads": 1,
         "dtype": "float32",
+        "device": "cpu",
     }
     return LLM(str(model), **defaults | options)
 

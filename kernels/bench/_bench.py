@@ -5,6 +5,7 @@ when kernels are decorated.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -193,7 +194,8 @@ def _measured(case: Case) -> Result | str:
             raise
         return _brief(error)
     finally:
-        if torch.cuda.is_available():
+        # After an illegal access every call raises, and what was measured must still be printed.
+        with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
 
 

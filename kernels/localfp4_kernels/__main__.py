@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         try:
             target, title = _this_machine()
-        except ValueError as error:
+        except (ImportError, ValueError) as error:
             print(
                 "This machine runs no kernels: weights are expanded at load and torch multiplies "
                 f"them.\nThe reason: {error}.\n--cc 89 shows what an RTX 40 runs, --cc 120 an RTX 50."

@@ -63,12 +63,14 @@ class Product:
         phase: What the tokens belong to.
         tokens: How many there are.
         activations: Bits per activation that the checkpoint was made for: 16, 8 or 4.
+        columns: Columns of the weight; 0 where any will do.
     """
 
     kind: Kind
     phase: Phase
     tokens: int
     activations: int = 16
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,8 @@ def native_fp4_refusal(target: Target, triton: tuple[int, int] = (3, 7)) -> str 
 def _choose_fp4(
     product: Product, target: Target, precision: Precision, triton: tuple[int, int]
 ) -> Choice:
-    native = native_fp4_refusal(target, triton)
-    eight = _fp8_refusal(target)
+    native = _width_refusal(product) or native_fp4_refusal(target, triton)
+    eight = _width_refusal(product) or _fp8_refusal(target)
     if precision is Precision.W4A4:
         _demand(native, precision, target)
         return Choice(Kernel.W4A4, "4-bit activations, as asked")
@@ -175,6 +177,12 @@ def _choose_fp8(product: Product, target: Target, precision: Precision) -> Choic
     if refusal is None:
         return Choice(Kernel.W8A8, "prefill is bound by arithmetic, and weights are FP8 already")
     return Choice(wide, "8-bit weights are widened exactly", (f"w8a8: {refusal}",))
+
+
+def _width_refusal(product: Product) -> str | None:
+    if product.columns % 32:
+        return f"{product.columns} columns are no multiple of 32, which tensor cores take at a time"
+    return None
 
 
 def _sixteen_bit(product: Product) -> Kernel:

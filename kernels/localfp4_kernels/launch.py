@@ -69,7 +69,9 @@ class Launch:
             name: MockTensor(value.dtype) if isinstance(value, torch.Tensor) else value
             for name, value in self.arguments.items()
         }
-        self.kernel.warmup(grid=self.grid, **stand_ins, **self._settings())
+        compiled = self.kernel.warmup(grid=self.grid, **stand_ins, **self._settings())
+        # Reading the launcher loads the machine code; Triton would do it at the first launch.
+        _ = compiled.run
 
     def compile(self, capability: int) -> Any:
         """Compile for a compute capability (times ten); needs no GPU.

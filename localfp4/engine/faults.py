@@ -20,7 +20,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return True
     text = str(error)
-    return "CUDA out of memory" in text or "DefaultCPUAllocator: can't allocate memory" in text
+    reports = (
+        "CUDA out of memory",
+        "[CUDA]: out of memory",  # Triton's, when it loads a kernel
+        "DefaultCPUAllocator: can't allocate memory",
+    )
+    return any(report in text for report in reports)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Deciding what a model runs on, and compiling it while the weights are read."""
 
+import logging
 import os
 import platform
 import shutil
@@ -14,15 +15,19 @@ import torch
 from platformdirs import user_cache_path
 
 from localfp4.config import EngineConfig
-from localfp4.errors import RequestError
+from localfp4.engine.faults import is_out_of_memory
+from localfp4.errors import RequestError, UserError
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import Execution
 from localfp4.telemetry.cpu import usable_cores
 from localfp4_kernels.dispatch import Kind, Phase, Precision
+from localfp4_kernels.target import Target
 
 if TYPE_CHECKING:
     from localfp4_kernels.warm_up import WarmUp
+
+_log = logging.getLogger(__name__)
 
 Loading = Generator[LoadProgress, None, None]
 
@@ -49,10 +54,7 @@ def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
         # Triton takes a while to import, and only kernels need it.
         from localfp4_kernels.device import target_of
 
-        execution = Execution(target_of(device), precision, _triton_version())
-        execution.choose(Kind.NVFP4, Phase.PREFILL, tokens=1, activations=16)
-        if device.type == "cuda":
-            _require_compiler()
+        target = target_of(device)
     except ImportError as error:
         raise RequestError(
             "The kernels need Triton: pip install triton, or triton-windows on Windows; "
@@ -62,6 +64,13 @@ def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
         raise RequestError(
             f"The kernels cannot run here: {error}. --kernels torch runs without them."
         ) from error
+    execution = Execution(target, precision, _triton_version())
+    try:
+        execution.choose(Kind.NVFP4, Phase.PREFILL, tokens=1, columns=0, activations=16)
+    except ValueError as error:
+        raise RequestError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+    if device.type == "cuda":
+        _require_compiler()
     return execution
 
 
@@ -83,11 +92,13 @@ def compilation(
     from localfp4.runner.rehearsal import rehearse
     from localfp4_kernels.warm_up import WarmUp, use_cache_folder
 
-    use_cache_folder(user_cache_path("localfp4", appauthor=False) / "kernels", target)
-    launches = rehearse(outline, kv_dtype, config.max_batch, config.max_step_tokens)
-    background = WarmUp(launches, device, threads=usable_cores())
+    folder = use_cache_folder(user_cache_path("localfp4", appauthor=False) / "kernels", target)
+    _log.info("compiled kernels are kept in %s", folder)
+    with _kernel_failures(target):
+        launches = rehearse(outline, kv_dtype, config.max_batch, config.max_step_tokens)
+        background = WarmUp(launches, device, threads=usable_cores())
     try:
-        yield _finish(background)
+        yield _finish(background, target)
     finally:
         background.close()
 
@@ -105,11 +116,14 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
     packed = next((value for value in values if isinstance(value, Fp4Linear | KernelExperts)), None)
     if packed is None:
         return f"triton {execution.target}, {name} weights"
-    kernels = (
-        f"{phase} {execution.choose(packed.kind, phase, 2, packed.activations).kernel}"
+    chosen = {
+        phase: execution.choose(
+            packed.kind, phase, tokens=2, columns=0, activations=packed.activations
+        )
         for phase in Phase
-    )
-    return f"triton {execution.target}, {', '.join(kernels)}"
+    }
+    kernels = ", ".join(f"{phase} {choice.kernel}" for phase, choice in chosen.items())
+    return f"triton {execution.target}, {kernels}"
 
 
 def _require_compiler() -> None:
@@ -138,9 +152,30 @@ def _nothing() -> Loading:
     yield from ()
 
 
-def _finish(background: "WarmUp") -> Loading:
-    for done in background.finish():
-        yield LoadProgress(f"compiling kernels, {done} of {background.total}")
+def _finish(background: "WarmUp", target: Target) -> Loading:
+    with _kernel_failures(target):
+        for done in background.finish():
+            yield LoadProgress(f"compiling kernels, {done} of {background.total}")
+
+
+@contextmanager
+def _kernel_failures(target: Target) -> Iterator[None]:
+    """Tell the user what to do where a kernel cannot be planned, compiled or loaded.
+
+    Raises:
+        UserError: In place of whatever Triton raised, but for memory that ran out.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        _log.exception("a kernel could not be prepared")
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"A kernel for {target} could not be prepared ({lines[0]}); please report it. "
+            "--kernels torch runs without kernels."
+        ) from error
 
 
 def _triton_version() -> tuple[int, int]:

@@ -112,13 +112,11 @@ def _device(config: EngineConfig) -> torch.device:
     if device.type == "cpu":
         torch.set_num_threads(config.threads or usable_cores())
         return device
-    device = torch.device("cuda", device.index or 0)
+    index = torch.cuda.current_device() if device.index is None else device.index
     count = torch.cuda.device_count()
-    if device.index >= count:
+    if index >= count:
         raise RequestError(f"There is no GPU '{name}'; the last one here is cuda:{count - 1}.")
-    # Kernels are launched on the current device, not on that of their arguments.
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", index)
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -36,13 +36,15 @@ class Execution:
             raise ValueError("plain torch has no target")
         return self.target
 
-    def choose(self, kind: Kind, phase: Phase, tokens: int, activations: int) -> Choice:
+    def choose(
+        self, kind: Kind, phase: Phase, *, tokens: int, columns: int, activations: int
+    ) -> Choice:
         """Choose the kernel of a product.
 
         Raises:
             ValueError: The precision that was asked for cannot run on the target.
         """
-        product = Product(kind, phase, tokens, activations)
+        product = Product(kind, phase, tokens, activations, columns)
         return choose(product, self.running, self.precision, self.triton)
 
 

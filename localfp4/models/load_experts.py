@@ -46,10 +46,20 @@ def load_experts(stored: StoredWeights, name: str, spec: MoeSpec, hidden: int) -
     routing = Routing(spec.experts_per_token, "softmax_topk", spec.renormalise)
     if stored.execution.keeps_packed and _are_nvfp4(stored, name, spec.experts):
         first, bits = _packed_stack(stored, name, spec.experts, gate_up)
-        second, _ = _packed_stack(stored, name, spec.experts, down)
-        return KernelExperts(first, second, routing, Kind.NVFP4, bits, stored.execution)
+        second, down_bits = _packed_stack(stored, name, spec.experts, down)
+        return KernelExperts(
+            first,
+            second,
+            spec.intermediate_size,
+            routing,
+            Kind.NVFP4,
+            max(bits, down_bits),
+            stored.execution,
+        )
     wide = [_expanded_stack(stored, name, spec.experts, one) for one in (gate_up, down)]
-    return KernelExperts(wide[0], wide[1], routing, Kind.BF16, 16, stored.execution)
+    return KernelExperts(
+        wide[0], wide[1], spec.intermediate_size, routing, Kind.BF16, 16, stored.execution
+    )
 
 
 def _are_nvfp4(stored: StoredWeights, name: str, experts: int) -> bool:
@@ -80,11 +90,13 @@ def _packed_stack(
     bits = 4
     for expert, prefixes in enumerate(_prefixes(stored, name, experts, projection.parts)):
         parts = [stored.nvfp4(prefix, projection.rows, columns) for prefix in prefixes]
+        bits = max(bits, *(width for _, width in parts))
+        if stack.packed.is_meta:  # an outline has nothing to copy, and thousands of experts
+            continue
         one = prepare_nvfp4([stored.on_device(found) for found, _ in parts])
         stack.packed[expert].copy_(one.packed)
         stack.scale[expert].copy_(one.scale)
         stack.row_scale[expert].copy_(one.row_scale)
-        bits = max(bits, *(width for _, width in parts))
     return stack, bits
 
 

@@ -1,5 +1,6 @@
 """Layers whose weights stay as they are stored; their kernels need Triton."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,10 @@ class Fp4Linear:
         return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def _multiply(self, x: torch.Tensor, phase: Phase) -> torch.Tensor:
-        choice = self.execution.choose(self.kind, phase, len(x), self.activations)
+        tokens, columns = x.shape
+        choice = self.execution.choose(
+            self.kind, phase, tokens=tokens, columns=columns, activations=self.activations
+        )
         return multiply(
             Rows(x),
             self.weight,
@@ -70,9 +74,13 @@ class Fp4Linear:
 class KernelExperts:
     """SwiGLU experts chosen by softmax, then top k.
 
+    4-bit activations are scaled token by token: the calibrated scales differ from expert to expert,
+    and a token goes to several.
+
     Attributes:
         gate_up: ``[E, 2 I, H]``.
         down: ``[E, H, I]``, stored as ``gate_up`` is.
+        intermediate_size: I.
         routing: How experts are chosen.
         kind: How they were stored.
         activations: Bits per activation that the checkpoint was made for.
@@ -81,6 +89,7 @@ class KernelExperts:
 
     gate_up: ExpertStack
     down: ExpertStack
+    intermediate_size: int
     routing: Routing
     kind: Kind
     activations: int
@@ -105,7 +114,13 @@ class KernelExperts:
     def _run(
         self, x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, phase: Phase
     ) -> torch.Tensor:
-        choice = self.execution.choose(self.kind, phase, len(x), self.activations)
+        choice = self.execution.choose(
+            self.kind,
+            phase,
+            tokens=len(x),
+            columns=math.gcd(x.shape[1], self.intermediate_size),
+            activations=self.activations,
+        )
         return moe(
             x,
             self.gate_up,

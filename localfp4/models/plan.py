@@ -20,9 +20,9 @@ class MemoryPlan:
     """What will be allocated.
 
     Attributes:
-        dtype: Compute type, which is also the type of the weights.
+        dtype: Compute type, which is also the type of weights that are not kept packed.
         kv_dtype: Type of the KV cache.
-        weight_bytes: Bytes of the weights in that type.
+        weight_bytes: Bytes of the weights as they will lie in memory.
         kv_bytes_per_token: Bytes of keys and values per token, all layers.
         kv_cache_tokens: Size of the KV cache in tokens, a multiple of the page size.
         max_model_len: Longest context in tokens.
@@ -72,7 +72,7 @@ def plan_memory(
     affordable = budget // per_token // PAGE_SIZE * PAGE_SIZE
     if affordable < PAGE_SIZE:
         raise ContextError(
-            f"The model needs {_gib(weight_bytes)} GiB for its weights ({dtype}), and "
+            f"The model needs {_gib(weight_bytes)} GiB for its weights, and "
             f"{_gib(free_bytes)} GiB are free; close other programs or pick a smaller model."
         )
     wanted = config.max_model_len or min(spec.max_context, affordable)

@@ -1,6 +1,7 @@
 """Running one step of a model: work in, chosen tokens out. Knows nothing of requests or queues."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,14 @@ from localfp4.models.decoder import Decoder
 from localfp4.runner.prepare import prepare
 from localfp4.runner.sampler import Sampled, sample
 from localfp4.runner.work import Collect, Work
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one of this thread.
+
+    Kernels are launched there, wherever their arguments are.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,10 @@ class Runner:
     @torch.inference_mode()
     def run(self, work: Sequence[Work]) -> list[StepResult]:
         """Process every item of ``work``; decoding sequences must come first."""
+        with on_device(self.device):
+            return self._run(work)
+
+    def _run(self, work: Sequence[Work]) -> list[StepResult]:
         hidden = self.decoder.forward(prepare(work, self.device), self.caches)
         rows = _output_rows(work)
         if not rows:

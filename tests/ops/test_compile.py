@@ -81,8 +81,18 @@ import triton
 from pathlib import Path
 from triton.backends.compiler import GPUTarget
 
+loaded = set()
+
+class Utilities:
+    def get_device_properties(self, device): return {{"max_shared_mem": 101376, "warpSize": 32}}
+    def load_binary(self, name, code, shared, device):
+        loaded.add(code)
+        return 0, 0, 32, 0, 1024
+
 class Ada:
-    '''As much of a driver as compiling asks for.'''
+    '''As much of a driver as compiling and loading ask for.'''
+    utils = Utilities()
+    def launcher_cls(self, source, metadata): return lambda *arguments: None
     def get_current_device(self): return 0
     def get_current_stream(self, device): return 0
     def get_current_target(self): return GPUTarget("cuda", 89, 32)
@@ -107,6 +117,7 @@ torch.cuda.set_device = lambda device: None
 background = WarmUp(launches, torch.device("cuda"), threads=2)
 done = list(background.finish())
 assert done == list(range(1, background.total + 1)), done
+assert len(loaded) == background.total, (len(loaded), background.total)
 
 def compiled():
     return sum(len(launch.kernel.device_caches[0][0]) for launch in distinct)

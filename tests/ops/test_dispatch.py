@@ -97,6 +97,15 @@ def test_the_spark_multiplies_4_bits_from_triton_3_8() -> None:
     assert choose(product, spark, triton=(3, 8)).kernel is Kernel.W4A4
 
 
+def test_columns_that_tensor_cores_cannot_take_stay_at_16_bits() -> None:
+    product = Product(Kind.NVFP4, Phase.PREFILL, 512, 4, columns=4304)
+    choice = choose(product, Target(120, 170))
+    assert choice.kernel is Kernel.W4A16
+    assert "4304 columns" in choice.refused[0]
+    with pytest.raises(ValueError, match="4304 columns"):
+        choose(product, Target(120, 170), Precision.W4A8)
+
+
 def test_the_width_depends_on_the_phase_and_not_on_company() -> None:
     for cc in CAPABILITIES:
         for phase in Phase:

@@ -304,7 +304,7 @@ def plan_packed_prefill(
         raise ValueError(f"longest must be between 0 and the {tokens} tokens of q, not {longest}")
     out = torch.empty_like(q)
     group = heads // cache.kv_heads
-    tile = _tile(dim, group, target)
+    tile = _tile(dim, group, q.dtype, target)
     launch = Launch(
         _prefill_kernel,
         (triton.cdiv(longest, tile.block_m // group), cache.kv_heads, sequences),
@@ -456,9 +456,12 @@ def packed_prefill_torch(
     return torch.cat(out) if out else torch.empty_like(q)
 
 
-def _tile(dim: int, group: int, target: Target) -> _Tile:
+def _tile(dim: int, group: int, dtype: torch.dtype, target: Target) -> _Tile:
     """Choose tiles for heads of a width: the largest that leave registers for everything."""
-    if dim <= 64:
+    if dtype == torch.float32:
+        # Twice the bytes: two stages of wide heads would not fit into 99 KiB of shared memory.
+        tile = _Tile(32, 32 if dim <= 128 else 16, 8, 1)
+    elif dim <= 64:
         tile = _Tile(128, 64, 8, 2)
     elif dim <= 128:
         # Hopper's and Blackwell's data centre parts keep operands out of registers.

@@ -27,7 +27,7 @@ from localfp4_kernels.linear.tiles import (
     store_tile,
     tile_place,
 )
-from localfp4_kernels.linear.w4a8 import check_fp4_weight
+from localfp4_kernels.linear.w4a8 import check_mma_weight
 from localfp4_kernels.linear.weights import Fp4Weight
 from localfp4_kernels.target import Target
 
@@ -229,7 +229,7 @@ def plan_w4a4(
     reason = w4a4_support(target)
     if reason is not None:
         raise ValueError(reason)
-    rows, columns = check_fp4_weight(weight)
+    rows, columns = check_mma_weight(weight)
     _check_rows(x, weight)
     tokens = x.packed.shape[0]
     check_epilogue(bias, residual, out_dtype, (tokens, rows), weight.packed)
@@ -284,8 +284,8 @@ def w4a4_tile(tokens: int, rows: int, target: Target) -> Tile:
     """Return the tile for a number of tokens and of rows of the weight."""
     if target.interpreted:
         return Tile(32, interpreted_rows(rows), columns=128, warps=4, stages=1)
-    # The tensor cores of sm_100 multiply FP4 in tiles of 128 rows only.
-    height = 64 if few_rows(rows, target) and target.capability != 100 else 128
+    # The tensor cores of data centre Blackwell multiply FP4 in tiles of 128 rows only.
+    height = 64 if few_rows(rows, target) and target.capability >= 120 else 128
     if tokens <= 64 or (tokens <= 128 and height == 64):
         width = 32 if tokens <= 32 else 64
         return Tile(tokens=width, rows=height, columns=256, warps=4, stages=3)

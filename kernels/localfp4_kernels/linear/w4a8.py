@@ -268,7 +268,7 @@ def plan_w4a8(
     Raises:
         ValueError: A size, type or device does not fit, or the target has no FP8.
     """
-    rows, columns = check_fp4_weight(weight)
+    rows, columns = check_mma_weight(weight)
     tokens = x.data.shape[0]
     check_tensor("x.data", x.data, [tokens, 2, columns // 2], torch.uint8, like=weight.packed)
     check_tensor("x.scale", x.scale, [tokens], torch.float32, like=weight.packed)
@@ -356,7 +356,7 @@ def plan_expand_to_fp8(weight: Fp4Weight, *, target: Target) -> Plan[Fp8Weight]:
     Raises:
         ValueError: A size, type or device does not fit.
     """
-    rows, columns = check_fp4_weight(weight)
+    rows, columns = check_mma_weight(weight)
     data = torch.empty(rows, columns, dtype=torch.uint8, device=weight.packed.device)
     scale = weight.row_scale / _refold(weight)
     block_rows, block_columns = 32, 256
@@ -387,7 +387,7 @@ def expand_to_fp8_torch(weight: Fp4Weight) -> Fp8Weight:
     return Fp8Weight(data, weight.row_scale / _refold(weight))
 
 
-def check_fp4_weight(weight: Fp4Weight) -> tuple[int, int]:
+def check_mma_weight(weight: Fp4Weight) -> tuple[int, int]:
     """Check one matrix and return its rows and columns.
 
     Raises:
