@@ -11,7 +11,8 @@ from torch.nn import functional
 from localfp4_kernels.dispatch import Kernel
 from localfp4_kernels.launch import Plan
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows, ToWords
-from localfp4_kernels.linear.fp8 import plan_fp8_gemv, plan_fp8_w8a8, plan_fp8_w8a16
+from localfp4_kernels.linear.fp8 import plan_fp8_w8a8, plan_fp8_w8a16
+from localfp4_kernels.linear.fp8_gemv import plan_fp8_gemv
 from localfp4_kernels.linear.gemv import natural_words, plan_gemv
 from localfp4_kernels.linear.prepare import dequantize_fp4, dequantize_fp8
 from localfp4_kernels.linear.produce import Sink, plan_produce

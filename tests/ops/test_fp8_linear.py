@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from localfp4_kernels.linear.activation import Fp8Rows
 from localfp4_kernels.linear.fp8 import (
-    fp8_gemv,
     fp8_linear_torch,
     fp8_w8a8,
     fp8_w8a16,
-    plan_fp8_gemv,
     plan_fp8_w8a8,
     plan_fp8_w8a16,
 )
+from localfp4_kernels.linear.fp8_gemv import fp8_gemv, plan_fp8_gemv
 from localfp4_kernels.linear.weights import Fp8Weight
 from localfp4_kernels.target import Target
 from tests.ops import oracles

@@ -27,8 +27,8 @@ PRODUCTS = {
     for route in ("e4m3", "e2m1", "shift")
 }
 E4M3_BYTES = {
-    "linear/fp8.py decode_weights: tl.bfloat16 == DTYPE": 480.0,
-    "linear/fp8.py decode_weights: else": 480.0,
+    "linear/fp8_decode.py decode_weights: tl.bfloat16 == DTYPE": 480.0,
+    "linear/fp8_decode.py decode_weights: else": 480.0,
     "attention/kv.py cache_operand: ROUTE == 'shift'": 480.0,
     "attention/kv.py cache_operand: ROUTE == 'cvt'": math.nan,
 }

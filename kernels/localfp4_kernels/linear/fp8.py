@@ -1,18 +1,24 @@
-"""Products with 8-bit weights: decoding with 16-bit activations, prefill with 8-bit ones.
+"""Products of several tokens with 8-bit weights, with 16- or 8-bit activations.
 
-E4M3 fits float16 and bfloat16, so 16-bit activations meet the weights as they are stored. Scales
-belong to rows, or to blocks of 128 x 128; those are applied to the sums over each block, as in
-DeepSeek-V3 (arXiv 2412.19437, section 3.3.2), where also activations bring a scale per 128 columns.
+Scales belong to rows, or to blocks of 128 x 128; those are applied to the sums over each block, as
+in DeepSeek-V3 (arXiv 2412.19437, section 3.3.2), where also activations bring a scale per 128
+columns.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
-from localfp4_kernels.formats.e4m3 import decode_e4m3
+from localfp4_kernels.checks import check_tensor
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.linear.activation import Fp8Rows
+from localfp4_kernels.linear.fp8_decode import (
+    BLOCK,
+    check_fp8_weight,
+    check_rows,
+    decode_weights,
+    dequantize_fp8_torch,
+)
 from localfp4_kernels.linear.fp8_dot import fp8_dot, fp8_route
 from localfp4_kernels.linear.tiles import (
     Tile,
@@ -25,132 +31,6 @@ from localfp4_kernels.linear.tiles import (
 )
 from localfp4_kernels.linear.weights import Fp8Weight
 from localfp4_kernels.target import Target
-
-BLOCK = 128
-"""Rows and columns that share a scale."""
-
-GEMV_TILE = Tile(tokens=1, rows=32, columns=128, warps=8, stages=1)
-"""The share of a program of :func:`fp8_gemv`.
-
-Triton reads the activation straight into the layout of the weights only while a round has fewer
-columns than the program has threads; otherwise it goes through shared memory, with two barriers.
-"""
-
-GEMV_UNROLL = 4
-"""Rounds that are unrolled, so that their loads are in flight together."""
-
-
-@triton.jit
-def decode_weights(bits, DTYPE: tl.constexpr, ROUTE: tl.constexpr):
-    """Return the values of E4M3 bits in a type that holds them exactly.
-
-    ``cvt`` has the hardware convert, ``shift`` moves the fields of four bytes at a time with
-    inline PTX, for Ampere, and ``bits`` does the same in integer arithmetic.
-    """
-    if ROUTE == "cvt":
-        values = decode_e4m3(bits, True).to(DTYPE)
-    elif ROUTE == "bits":
-        values = decode_e4m3(bits, False).to(DTYPE)
-    elif tl.bfloat16 == DTYPE:
-        # The fields land in bfloat16's at a bias 120 too small; 0x7B80 is 2^120, 0x8000 is -0.
-        values = tl.inline_asm_elementwise(
-            """
-            {
-            .reg .b32 s, t, u, k, z;
-            mov.b32 k, 0x7B807B80;
-            mov.b32 z, 0x80008000;
-            prmt.b32 s, $2, 0, 0x1404;
-            and.b32 t, s, 0x7F007F00;
-            shr.u32 t, t, 4;
-            lop3.b32 u, s, 0x80008000, t, 0xEA;
-            fma.rn.bf16x2 $0, u, k, z;
-            prmt.b32 s, $2, 0, 0x3424;
-            and.b32 t, s, 0x7F007F00;
-            shr.u32 t, t, 4;
-            lop3.b32 u, s, 0x80008000, t, 0xEA;
-            fma.rn.bf16x2 $1, u, k, z;
-            }
-            """,
-            "=&r,=&r,r",
-            [bits],
-            dtype=tl.bfloat16,
-            is_pure=True,
-            pack=4,
-        )
-    else:
-        # In float16's at a bias 8 too small; 0x5C00 is 256.
-        halves = tl.inline_asm_elementwise(
-            """
-            {
-            .reg .b32 s, t, u, k;
-            mov.b32 k, 0x5C005C00;
-            prmt.b32 s, $2, 0, 0x1404;
-            and.b32 t, s, 0x7F007F00;
-            shr.u32 t, t, 1;
-            lop3.b32 u, s, 0x80008000, t, 0xEA;
-            mul.rn.f16x2 $0, u, k;
-            prmt.b32 s, $2, 0, 0x3424;
-            and.b32 t, s, 0x7F007F00;
-            shr.u32 t, t, 1;
-            lop3.b32 u, s, 0x80008000, t, 0xEA;
-            mul.rn.f16x2 $1, u, k;
-            }
-            """,
-            "=&r,=&r,r",
-            [bits],
-            dtype=tl.float16,
-            is_pure=True,
-            pack=4,
-        )
-        values = halves.to(DTYPE)
-    return values
-
-
-@triton.jit
-def _fp8_gemv_kernel(
-    y_ptr,
-    x_ptr,
-    w_ptr,
-    scale_ptr,
-    bias_ptr,
-    residual_ptr,
-    N: tl.constexpr,
-    K: tl.constexpr,
-    BLOCKS: tl.constexpr,
-    ROUTE: tl.constexpr,
-    BN: tl.constexpr,
-    BK: tl.constexpr,
-    UNROLL: tl.constexpr,
-):
-    """Compute BN rows of one token."""
-    first, token = tl.program_id(0) * BN, tl.program_id(1).to(tl.int64)
-    row, column = inside(first, N, BN), tl.arange(0, BK)
-    w_place = w_ptr + first.to(tl.int64) * K + row[:, None] * K + column[None, :]
-    x_place = x_ptr + token * K + column
-    acc = tl.zeros((BN, BK), tl.float32)
-    for start in tl.range(0, K, BK, loop_unroll_factor=UNROLL):
-        if K % BK == 0:
-            bits = tl.load(w_place + start, eviction_policy="evict_first")
-            x = tl.load(x_place + start).to(tl.float32)
-        else:
-            here = column < K - start
-            bits = tl.load(
-                w_place + start, mask=here[None, :], other=0, eviction_policy="evict_first"
-            )
-            x = tl.load(x_place + start, mask=here, other=0.0).to(tl.float32)
-        if BLOCKS:
-            x *= tl.load(scale_ptr + first // 128 * ((K + 127) // 128) + start // 128)
-        acc += decode_weights(bits, tl.float32, ROUTE) * x[None, :]
-    values = tl.sum(acc, axis=1)
-    if not BLOCKS:
-        values *= tl.load(scale_ptr + first + row)
-    row = first + tl.arange(0, BN)
-    place = token * N + row
-    if bias_ptr is not None:
-        values += tl.load(bias_ptr + row, mask=row < N, other=0.0).to(tl.float32)
-    if residual_ptr is not None:
-        values += tl.load(residual_ptr + place, mask=row < N, other=0.0).to(tl.float32)
-    tl.store(y_ptr + place, values.to(y_ptr.dtype.element_ty), mask=row < N)
 
 
 @triton.jit
@@ -286,77 +166,6 @@ def _fp8_kernel(
     store_tile(y_ptr, bias_ptr, residual_ptr, values, first_row, first_token, T, N, BM, BN)
 
 
-def fp8_gemv(
-    x: torch.Tensor,
-    weight: Fp8Weight,
-    *,
-    target: Target,
-    bias: torch.Tensor | None = None,
-    residual: torch.Tensor | None = None,
-    out_dtype: torch.dtype,
-) -> torch.Tensor:
-    """Return ``x W^T + bias + residual``, ``[T, N]``, for few tokens; see :func:`plan_fp8_gemv`."""
-    return plan_fp8_gemv(
-        x, weight, target=target, bias=bias, residual=residual, out_dtype=out_dtype
-    ).run()
-
-
-def plan_fp8_gemv(
-    x: torch.Tensor,
-    weight: Fp8Weight,
-    *,
-    target: Target,
-    bias: torch.Tensor | None = None,
-    residual: torch.Tensor | None = None,
-    out_dtype: torch.dtype,
-) -> Plan[torch.Tensor]:
-    """Plan the product of one token, or very few, with exact 8-bit weights.
-
-    Weights are read once per token and summed in float32.
-
-    Args:
-        x: ``[T, K]``, bfloat16, float16 or float32.
-        weight: N rows of K columns, K a multiple of 16.
-        target: What the kernel runs on.
-        bias: ``[N]``, added in float32.
-        residual: ``[T, N]``, added in float32.
-        out_dtype: bfloat16, float16 or float32.
-
-    Returns:
-        A plan of ``[T, N]``.
-
-    Raises:
-        ValueError: A size, type or device does not fit.
-    """
-    rows, columns = check_fp8_weight(weight)
-    tokens = _check_floats(x, weight)
-    check_epilogue(bias, residual, out_dtype, (tokens, rows), weight.data)
-    out = torch.empty(tokens, rows, dtype=out_dtype, device=x.device)
-    launch = Launch(
-        _fp8_gemv_kernel,
-        (triton.cdiv(rows, GEMV_TILE.rows), tokens),
-        {
-            "y_ptr": out,
-            "x_ptr": x,
-            "w_ptr": weight.data,
-            "scale_ptr": weight.scale,
-            "bias_ptr": bias,
-            "residual_ptr": residual,
-        },
-        {
-            "N": rows,
-            "K": columns,
-            "BLOCKS": weight.blocks,
-            "ROUTE": _weight_route(target),
-            "BN": GEMV_TILE.rows,
-            "BK": GEMV_TILE.columns,
-            "UNROLL": GEMV_UNROLL,
-        },
-        num_warps=GEMV_TILE.warps,
-    )
-    return Plan((launch,), out)
-
-
 def fp8_w8a16(
     x: torch.Tensor,
     weight: Fp8Weight,
@@ -398,7 +207,7 @@ def plan_fp8_w8a16(
         ValueError: A size, type or device does not fit.
     """
     rows = check_fp8_weight(weight)[0]
-    tokens = _check_floats(x, weight)
+    tokens = check_rows(x, weight)
     # Triton's interpreter multiplies bfloat16 wrongly (3.7.1).
     route = "float32" if target.interpreted else "exact"
     tile = w8a16_tile(tokens, rows, target)
@@ -496,30 +305,6 @@ def fp8_linear_torch(
     return add_epilogue_torch(product, bias, residual, out_dtype)
 
 
-def dequantize_fp8_torch(weight: Fp8Weight) -> torch.Tensor:
-    """Expand a weight to float32 ``[N, K]``."""
-    rows, columns = weight.shape
-    scale = weight.scale.unsqueeze(1)
-    if weight.blocks:
-        scale = weight.scale.repeat_interleave(BLOCK, 0)[:rows].repeat_interleave(BLOCK, 1)
-        scale = scale[:, :columns]
-    return weight.data.view(torch.float8_e4m3fn).float() * scale
-
-
-def check_fp8_weight(weight: Fp8Weight) -> tuple[int, int]:
-    """Check one matrix and return its rows and columns.
-
-    Raises:
-        ValueError: A size, type or device does not fit.
-    """
-    check_tensor("weight.data", weight.data, ["N", "K"], torch.uint8)
-    rows, columns = weight.shape
-    check_multiple("the width K of the weight", columns, 16)
-    scales = [triton.cdiv(rows, BLOCK), triton.cdiv(columns, BLOCK)] if weight.blocks else [rows]
-    check_tensor("weight.scale", weight.scale, scales, torch.float32, like=weight.data)
-    return rows, columns
-
-
 def _plan_tiles(
     x: torch.Tensor,
     x_scale: torch.Tensor | None,
@@ -562,17 +347,6 @@ def _plan_tiles(
         num_stages=tile.stages,
     )
     return Plan((launch,), out)
-
-
-def _weight_route(target: Target) -> str:
-    if target.interpreted:
-        return "bits"
-    return "cvt" if target.has_fp8 else "shift"
-
-
-def _check_floats(x: torch.Tensor, weight: Fp8Weight) -> int:
-    check_tensor("x", x, ["T", weight.shape[1]], FLOAT_TYPES, like=weight.data)
-    return x.shape[0]
 
 
 def _dequantize_rows(x: Fp8Rows) -> torch.Tensor:

@@ -8,7 +8,8 @@ import torch
 from localfp4_kernels.dispatch import Kernel
 from localfp4_kernels.launch import Plan
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows, ToWords
-from localfp4_kernels.linear.fp8 import plan_fp8_gemv, plan_fp8_w8a8, plan_fp8_w8a16
+from localfp4_kernels.linear.fp8 import plan_fp8_w8a8, plan_fp8_w8a16
+from localfp4_kernels.linear.fp8_gemv import plan_fp8_gemv
 from localfp4_kernels.linear.gemv import natural_words, plan_gemv
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.quantize_fp4 import ToMxfp4, ToNvfp4

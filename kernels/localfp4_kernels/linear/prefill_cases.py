@@ -9,15 +9,8 @@ import triton
 from localfp4_kernels.cases import Case, Gate, ModelShape
 from localfp4_kernels.dispatch import Kernel, Kind, Phase, Product, choose
 from localfp4_kernels.linear.activation import Fp4Rows, Fp8Planes, Fp8Rows
-from localfp4_kernels.linear.fp8 import (
-    GEMV_TILE,
-    GEMV_UNROLL,
-    plan_fp8_gemv,
-    plan_fp8_w8a8,
-    plan_fp8_w8a16,
-    w8a8_tile,
-    w8a16_tile,
-)
+from localfp4_kernels.linear.fp8 import plan_fp8_w8a8, plan_fp8_w8a16, w8a8_tile, w8a16_tile
+from localfp4_kernels.linear.fp8_gemv import GEMV_TILE, GEMV_UNROLL, plan_fp8_gemv
 from localfp4_kernels.linear.tiles import TOKEN_STEPS, Tile
 from localfp4_kernels.linear.w4a4 import plan_w4a4, w4a4_tile
 from localfp4_kernels.linear.w4a8 import plan_expand_to_fp8, plan_w4a8, w4a8_tile
