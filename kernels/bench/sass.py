@@ -73,6 +73,7 @@ def _row(target: Target, case: Case) -> dict[str, Any]:
         "shared_bytes": code.shared_bytes,
         "loop_instructions": loop,
         "per_weight": None if per_weight is None else round(per_weight, 2),
+        "looped": code.looped,
         "mma": sorted({o.split(".")[0] for o in code.opcodes if "MMA" in o.split(".")[0]}),
         "wide_loads": code.wide_loads,
         "failures": list(_failures(case.gate, code, per_weight, target)),
@@ -124,7 +125,8 @@ def _cell(row: dict[str, Any]) -> str:
         return "fails"
     parts = [str(row["registers"]), f"{row['shared_bytes'] / 1024:.0f}"]
     if row["per_weight"] is not None:
-        parts.append(f"{row['per_weight']:.2f}")
+        # Without a loop, all instructions are divided by the weights of one round.
+        parts.append(f"{row['per_weight']:.2f}" if row["looped"] else "unrolled")
     return " / ".join(parts) + (f" {row['mma'][0]}" if row["mma"] else "")
 
 

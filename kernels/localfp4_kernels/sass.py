@@ -31,6 +31,7 @@ class MachineCode:
         opcodes: How often each occurs in the whole kernel.
         loop: How often each occurs in the hot loop: the innermost loop with most instructions, or
             the whole kernel where there is none.
+        looped: Whether there is a loop.
     """
 
     registers: int
@@ -38,6 +39,7 @@ class MachineCode:
     shared_bytes: int
     opcodes: Counter[str]
     loop: Counter[str]
+    looped: bool
 
     def count(self, part: str) -> int:
         """Return how many instructions of the kernel have ``part`` in their opcode."""
@@ -71,6 +73,7 @@ def machine_code(compiled: Any) -> MachineCode:
         shared_bytes=compiled.metadata.shared,
         opcodes=_opcodes(instructions),
         loop=_opcodes(hot),
+        looped=hot is not instructions,
     )
 
 

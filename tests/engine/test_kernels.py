@@ -79,11 +79,7 @@ def test_narrower_paths_are_taken_and_stay_close(
 ) -> None:
     ids = prompt(50)
     exact = model(fixtures / DENSE, "torch").logits(ids)
-    assert (
-        EXACT / 20
-        < error(model(fixtures / DENSE, "triton", **settings).logits(ids), exact)
-        < largest
-    )
+    assert 1e-3 < error(model(fixtures / DENSE, "triton", **settings).logits(ids), exact) < largest
 
 
 def test_weights_can_be_expanded_for_comparison(fixtures: Path) -> None:

@@ -17,9 +17,9 @@ from localfp4_kernels.linear.fp8_decode import (
     check_fp8_weight,
     check_rows,
     decode_weights,
-    dequantize_fp8_torch,
 )
 from localfp4_kernels.linear.fp8_dot import fp8_dot, fp8_route
+from localfp4_kernels.linear.prepare import dequantize_fp8
 from localfp4_kernels.linear.tiles import (
     Tile,
     add_epilogue_torch,
@@ -301,7 +301,7 @@ def fp8_linear_torch(
 ) -> torch.Tensor:
     """Compute what the operators of this file do, in plain torch."""
     activations = _dequantize_rows(x) if isinstance(x, Fp8Rows) else x.float()
-    product = activations @ dequantize_fp8_torch(weight).T
+    product = activations @ dequantize_fp8(weight).T
     return add_epilogue_torch(product, bias, residual, out_dtype)
 
 

@@ -79,16 +79,6 @@ def decode_weights(bits, DTYPE: tl.constexpr, ROUTE: tl.constexpr):
     return values
 
 
-def dequantize_fp8_torch(weight: Fp8Weight) -> torch.Tensor:
-    """Expand a weight to float32 ``[N, K]``."""
-    rows, columns = weight.shape
-    scale = weight.scale.unsqueeze(1)
-    if weight.blocks:
-        scale = weight.scale.repeat_interleave(BLOCK, 0)[:rows].repeat_interleave(BLOCK, 1)
-        scale = scale[:, :columns]
-    return weight.data.view(torch.float8_e4m3fn).float() * scale
-
-
 def check_fp8_weight(weight: Fp8Weight) -> tuple[int, int]:
     """Check one matrix and return its rows and columns.
 

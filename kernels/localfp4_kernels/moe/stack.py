@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
-from localfp4_kernels.linear.prepare import dequantize_fp4
+from localfp4_kernels.linear.prepare import dequantize_fp4, dequantize_fp8
 from localfp4_kernels.linear.weights import Fp4Weight, Fp8Weight
 
 ExpertStack = torch.Tensor | Fp4Weight | Fp8Weight
@@ -75,13 +75,5 @@ def expert_matrix_torch(stack: ExpertStack, expert: int, dtype: torch.dtype) -> 
             )
         ).to(dtype)
     if isinstance(stack, Fp8Weight):
-        values = stack.data[expert].view(torch.float8_e4m3fn).float()
-        scale = stack.scale[expert]
-        if stack.blocks:
-            rows, columns = values.shape
-            scale = scale.repeat_interleave(_BLOCK, dim=0)[:rows]
-            scale = scale.repeat_interleave(_BLOCK, dim=1)[:, :columns]
-        else:
-            scale = scale.unsqueeze(1)
-        return (values * scale).to(dtype)
+        return dequantize_fp8(Fp8Weight(stack.data[expert], stack.scale[expert])).to(dtype)
     return stack[expert].to(dtype)
