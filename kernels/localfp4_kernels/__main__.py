@@ -6,6 +6,7 @@ python -m localfp4_kernels --cc 120 --precision w4a4
 
 import argparse
 import importlib.metadata
+import os
 import sys
 from itertools import groupby
 
@@ -38,8 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
             )
             return 0
     triton = _triton_version()
-    print(f"{title}, Triton {triton[0]}.{triton[1]}, precision {chosen.precision}\n")
-    print(_report(target, Precision(chosen.precision), triton))
+    head = f"{title}, Triton {triton[0]}.{triton[1]}, precision {chosen.precision}"
+    try:
+        print(f"{head}\n\n{_report(target, Precision(chosen.precision), triton)}", flush=True)
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

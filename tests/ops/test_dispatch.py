@@ -1,5 +1,9 @@
 """Which kernel is chosen, and that every refusal says why."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from localfp4_kernels.__main__ import main
@@ -129,6 +133,15 @@ def test_the_table_is_printed_for_any_card(capsys: pytest.CaptureFixture[str]) -
     assert "w4a4" in shown
     assert main(["--cc", "86", "--precision", "w4a4"]) == 0
     assert "refused" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    command = [sys.executable, "-m", "localfp4_kernels", "--cc", "120"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_an_unknown_card_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
