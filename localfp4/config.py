@@ -11,6 +11,7 @@ PAGE_SIZE = 64
 
 PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
 KERNELS = ("auto", "triton", "torch")
+SPECULATION = ("auto", "off", "ngram", "mtp", "draft")
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _CHOICES = {
@@ -18,6 +19,7 @@ _CHOICES = {
     "kv_cache_dtype": (*_DTYPES, "fp8", "fp8-static"),
     "precision": PRECISIONS,
     "kernels": KERNELS,
+    "speculation": SPECULATION,
 }
 
 
@@ -40,6 +42,15 @@ class EngineConfig:
         threads: CPU threads for matrix work; ``None`` takes every core this process may use.
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
             ``w4a4``.
+        vram_limit: Bytes of a GPU's memory that may be used in all; ``None`` takes what is free.
+        speculation: What guesses tokens ahead, for the model to check in one step: ``ngram`` looks
+            for what followed the same words before, ``mtp`` is the checkpoint's own heads,
+            ``draft`` a smaller model; ``auto`` takes what there is where it pays, ``off`` nothing.
+        draft_model: The smaller model, named as ``model`` is.
+        kv_ram_bytes: Main memory for pages that the GPU's cache gives away; ``None`` takes a part of
+            what is free where there is a GPU, 0 none.
+        kv_disk: A folder where pages are kept between runs; ``None`` keeps none.
+        cuda_graphs: Replay recorded steps on a GPU instead of launching each kernel.
         kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU. With
             ``TRITON_INTERPRET=1`` the Triton kernels also run on a CPU, slowly.
     """
@@ -56,6 +67,12 @@ class EngineConfig:
     threads: int | None = None
     precision: str = "auto"
     kernels: str = "auto"
+    vram_limit: int | None = None
+    speculation: str = "auto"
+    draft_model: str | None = None
+    kv_ram_bytes: int | None = None
+    kv_disk: str | None = None
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
         for name in ("max_model_len", "kv_cache_tokens", "max_batch", "max_step_tokens", "threads"):

@@ -1,10 +1,10 @@
 """The loop: requests in, events out, one batch a step. Runs in whatever process it is made in."""
 
-import random
+import secrets
 import time
 from collections.abc import Generator
 
-from localfp4.config import PAGE_SIZE, EngineConfig
+from localfp4.config import PAGE_SIZE, EngineConfig, SamplingParams
 from localfp4.engine.answer import Answer
 from localfp4.engine.blocks import PageTable
 from localfp4.engine.load import LoadedModel, load_model
@@ -14,6 +14,7 @@ from localfp4.engine.sequence import Sequence
 from localfp4.engine.state_slots import StateSlots
 from localfp4.errors import ContextError, RequestError
 from localfp4.messages import Event, Failed, LoadProgress, Request, Started, Stats
+from localfp4.models.kv_groups import kv_groups
 from localfp4.runner.runner import StepResult
 from localfp4.runner.work import Collect, Draw, Work
 from localfp4.telemetry.memory import memory_use
@@ -75,8 +76,11 @@ class Engine:
     def step(self) -> list[Event]:
         """Run one batch and return what came of it, in order."""
         batch = self._scheduler.schedule()
+        groups = len(kv_groups(self._model.runner.decoder.spec))
         try:
-            results = self._model.runner.run([_work(item) for item in batch]) if batch else []
+            results = (
+                self._model.runner.run([_work(item, groups) for item in batch]) if batch else []
+            )
         except BaseException:
             self._scheduler.abandon(batch)
             raise
@@ -84,7 +88,7 @@ class Engine:
         events, self._pending = self._pending, []
         for item, result in zip(batch, results, strict=True):
             events += self._deliver(item, result)
-        self._meter.add(time.perf_counter(), sum(r.sampled is not None for r in results))
+        self._meter.add(time.perf_counter(), sum(len(r.sampled) for r in results))
         return events
 
     def has_work(self) -> bool:
@@ -147,7 +151,7 @@ class Engine:
             sampling=params,
             stop_ids=frozenset(params.stop_token_ids)
             | (frozenset() if params.ignore_eos else self._model.stop_ids),
-            random=random.Random(None if params.seed is None else int(params.seed)),
+            seed=_seed(params),
             collect=collect,
         )
         tokenizer = self._model.prompts.tokenizer
@@ -178,8 +182,8 @@ class Engine:
             chunks.append(result)
             if item.completes:
                 sequence.finished = "length"
-        elif result.sampled is not None:
-            events.append(answer.add(result.sampled))
+        for sampled in result.sampled:
+            events.append(answer.add(sampled))
         if sequence.finished is not None:
             self._close(answer)
             events.append(answer.finish())
@@ -190,7 +194,7 @@ class Engine:
         del self._answers[answer.sequence.id]
 
 
-def _work(item: Scheduled) -> Work:
+def _work(item: Scheduled, groups: int) -> Work:
     """Say what the runner has to do for a scheduled sequence."""
     sequence = item.sequence
     draws = item.completes and sequence.collect is Collect.NOTHING
@@ -198,13 +202,13 @@ def _work(item: Scheduled) -> Work:
         tokens=sequence.tokens,
         start=item.start,
         end=item.end,
-        pages=sequence.pages,
+        pages=[sequence.pages] * groups,
         is_decode=item.is_decode,
         draw=Draw(
             params=sequence.sampling,
             tokens=sequence.tokens,
             prompt_len=sequence.prompt_len,
-            uniform=sequence.random.random(),
+            seed=sequence.seed,
         )
         if draws
         else None,
@@ -213,6 +217,13 @@ def _work(item: Scheduled) -> Work:
         restore=item.restore,
         snapshot=item.snapshot,
     )
+
+
+def _seed(params: SamplingParams) -> int:
+    """Return what a request's random numbers depend on: 63 bits."""
+    if params.seed is None:
+        return secrets.randbits(63)
+    return int(params.seed) & (2**63 - 1)
 
 
 def _check_token_ids(logit_bias: dict[int, float], vocab_size: int) -> None:

@@ -20,6 +20,7 @@ from localfp4.engine.static_kv import static_kv_scales
 from localfp4.errors import RequestError
 from localfp4.messages import LoadProgress, ModelInfo
 from localfp4.models.decoder import Decoder
+from localfp4.models.kv_groups import kv_groups
 from localfp4.models.load import load_decoder, outline_decoder, shares_embedding
 from localfp4.models.opened import OpenedModel, open_model
 from localfp4.models.plan import MemoryPlan, compute_dtype, plan_memory
@@ -102,7 +103,7 @@ def load_model(config: EngineConfig) -> Generator[LoadProgress, None, LoadedMode
         pages = plan.kv_cache_tokens // PAGE_SIZE
         caches = allocate_caches(
             spec,
-            pages,
+            [pages] * len(kv_groups(spec)),
             plan.kv_dtype,
             device,
             slots=plan.state_slots + plan.state_snapshots,

@@ -8,7 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 
 from localfp4.config import PAGE_SIZE, SamplingParams
+from localfp4.models.kv_groups import kv_groups
 from localfp4.runner.runner import Runner, StepResult
+from localfp4.runner.sampler import Sampled
 from localfp4.runner.work import Collect, Draw, Work
 from localfp4.text.tokenizer import Tokenizer
 
@@ -82,13 +84,14 @@ def _continuation(runner: Runner, tokens: Sequence[int], max_step_tokens: int) -
 
     The prompt is computed anew: recurrent layers must not take its last token in twice.
     """
-    text, sampled = list(tokens), None
+    text = list(tokens)
+    sampled: tuple[Sampled, ...] = ()
     for start, end in _chunks(len(tokens), max_step_tokens):
-        draw = Draw(_GREEDY, text, len(tokens), uniform=0.0) if end == len(tokens) else None
+        draw = Draw(_GREEDY, text, len(tokens), seed=0) if end == len(tokens) else None
         sampled = _run(runner, text, start, end, draw=draw).sampled
-    while sampled is not None and len(text) < len(tokens) + _CONTINUED_TOKENS:
-        text.append(sampled.token_id)
-        draw = Draw(_GREEDY, text, len(tokens), uniform=0.0)
+    while sampled and len(text) < len(tokens) + _CONTINUED_TOKENS:
+        text.append(sampled[0].token_id)
+        draw = Draw(_GREEDY, text, len(tokens), seed=0)
         end = len(text)
         sampled = _run(runner, text, end - 1, end, draw=draw, is_decode=True).sampled
     return text[len(tokens) :]
@@ -110,7 +113,7 @@ def _run(
     collect: Collect = Collect.NOTHING,
     is_decode: bool = False,
 ) -> StepResult:
-    pages = range(-(-end // PAGE_SIZE))
+    pages = [range(-(-end // PAGE_SIZE))] * len(kv_groups(runner.decoder.spec))
     slot = 0 if runner.decoder.spec.is_recurrent else None
     [result] = runner.run([Work(tokens, start, end, pages, is_decode, draw, collect, slot=slot)])
     return result

@@ -1,7 +1,6 @@
 """One request's tokens and pages while it lives in the engine; torch-free."""
 
 from dataclasses import dataclass, field
-from random import Random
 
 from localfp4.config import SamplingParams
 from localfp4.messages import FinishReason
@@ -19,7 +18,7 @@ class Sequence:
         max_len: Prompt and answer may grow to this length.
         sampling: How tokens are chosen.
         stop_ids: Tokens that end the answer.
-        random: The request's own random stream.
+        seed: Of the request's random numbers.
         collect: What to keep of every position of the prompt.
         pages: Its pages in the KV cache, in order.
         computed: Tokens whose keys and values are in the cache.
@@ -35,7 +34,7 @@ class Sequence:
     max_len: int
     sampling: SamplingParams
     stop_ids: frozenset[int]
-    random: Random
+    seed: int
     collect: Collect = Collect.NOTHING
     pages: list[int] = field(default_factory=list)
     computed: int = 0

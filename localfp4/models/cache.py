@@ -17,12 +17,14 @@ class LayerCache:
         k_scale: Of an 8-bit cache, what keys are multiplied by: float32 ``[P, Hkv, S]``, or one
             number for all.
         v_scale: As ``k_scale``.
+        group: Index of the KV group, which says which of a step's tables lead here.
     """
 
     k: torch.Tensor
     v: torch.Tensor | None
     k_scale: CacheScale = None
     v_scale: CacheScale = None
+    group: int = 0
 
     @property
     def key_scales(self) -> torch.Tensor | None:

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 
 from localfp4.models.attention import Angles
-from localfp4.models.batch import ForwardBatch, SequenceStates
+from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
 from localfp4_kernels.gated_delta.gates import DeltaGates
@@ -119,13 +119,27 @@ class GatedDelta:
         inputs = self.projections.forward(x, self.heads, batch.decodes)
         parts = []
         if batch.decodes:
-            decoding = _rows(inputs, slice(batch.decodes))
-            parts.append(self.operators.decode(self, decoding, cache, batch.states.decode_slots))
+            parts.append(self._decode(inputs, batch.decodes, cache, batch.states))
         if batch.states.packed is not None:
             prompts = _rows(inputs, slice(batch.decodes, None))
             parts.append(self.operators.prefill(self, prompts, cache, batch.states))
         o = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.out.forward(self.operators.gated_norm(self, o, inputs.z), batch.decodes)
+
+    def _decode(
+        self, inputs: Projected, decodes: int, cache: StateCache, states: SequenceStates
+    ) -> torch.Tensor:
+        def run(
+            qkv: torch.Tensor,
+            z: torch.Tensor,
+            b: torch.Tensor,
+            a: torch.Tensor,
+            slots: torch.Tensor,
+        ) -> torch.Tensor:
+            return self.operators.decode(self, Projected(qkv, z, b, a), cache, slots)
+
+        rows = _rows(inputs, slice(decodes))
+        return in_rounds(states.rounds, (rows.qkv, rows.z, rows.b, rows.a), run)
 
     def gates(self, inputs: Projected) -> DeltaGates:
         """Return what decays and what is written, token by token."""

@@ -42,7 +42,7 @@ class KernelAttention:
             parts.append(self._decode(attention, q[:first], cache, batch))
         if batch.packed is not None:
             k, v = fresh or _cached_prompts(cache, batch)
-            parts.append(self._prefill(attention, q[first:], k, v, cache, batch.packed))
+            parts.append(self._prefill(attention, q[first:], k, v, cache, batch, batch.packed))
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(1)
 
     def _rotate_and_cache(
@@ -60,7 +60,7 @@ class KernelAttention:
             *angles,
             cache.k,
             cache.values,
-            batch.pages,
+            batch.tables[cache.group].pages,
             batch.offsets,
             q_weight=None if weight is None else weight[0],
             k_weight=None if weight is None else weight[spec.heads],
@@ -89,7 +89,7 @@ class KernelAttention:
             q,
             cache.k,
             cache.values,
-            batch.block_tables,
+            batch.tables[cache.group].block_tables,
             batch.seq_lens,
             attention.spec.scale,
             attention.spec.window,
@@ -107,6 +107,7 @@ class KernelAttention:
         k: torch.Tensor,
         v: torch.Tensor,
         cache: LayerCache,
+        batch: ForwardBatch,
         prompts: PackedPrompts,
     ) -> torch.Tensor:
         return packed_prefill(
@@ -115,7 +116,7 @@ class KernelAttention:
             v,
             cache.k,
             cache.values,
-            prompts.block_tables,
+            batch.tables[cache.group].packed_prompts,
             prompts.chunk_starts,
             prompts.context_lens,
             prompts.longest,
@@ -132,7 +133,8 @@ class KernelAttention:
 
 def _cached_prompts(cache: LayerCache, batch: ForwardBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the keys and values ``[T, Hkv, D]`` that the cache holds of the step's prompts."""
-    pages, offsets = batch.pages[batch.decodes :], batch.offsets[batch.decodes :]
+    first = batch.decodes
+    pages, offsets = batch.tables[cache.group].pages[first:], batch.offsets[first:]
 
     def gathered(stored: torch.Tensor, scale: CacheScale) -> torch.Tensor:
         values = stored.transpose(1, 2)[pages, offsets]

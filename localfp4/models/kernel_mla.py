@@ -29,13 +29,13 @@ class KernelLatents:
         batch: ForwardBatch,
     ) -> torch.Tensor:
         """Return ``[T, Hq, L]`` for queries ``[T, Hq, N + R]`` and latents with keys ``[T, L + R]``."""
-        spec, prompts = attention.spec, batch.packed
+        spec, prompts, tables = attention.spec, batch.packed, batch.tables[cache.group]
         rotated = latent_rope_write(
             q,
             kv,
             *angles,
             cache.k,
-            batch.pages,
+            tables.pages,
             batch.offsets,
             attention.latent_norm,
             spec.latent_norm_eps,
@@ -50,7 +50,7 @@ class KernelLatents:
                 mla_decode(
                     queries[: batch.decodes],
                     cache.k,
-                    batch.block_tables,
+                    tables.block_tables,
                     batch.seq_lens,
                     spec.kv_rank,
                     spec.scale,
@@ -63,7 +63,7 @@ class KernelLatents:
                 mla_prefill(
                     queries[batch.decodes :],
                     cache.k,
-                    prompts.block_tables,
+                    tables.packed_prompts,
                     prompts.chunk_starts,
                     prompts.context_lens,
                     prompts.longest,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from localfp4.models.batch import ForwardBatch
+from localfp4.models.batch import ForwardBatch, in_rounds
 from localfp4.models.cache import StateCache
 from localfp4.models.short_conv import ShortConv, states_of
 from localfp4_kernels.gated_delta.conv import causal_conv_prefill, causal_conv_update
@@ -22,18 +22,14 @@ class KernelConvolve:
     ) -> torch.Tensor:
         """Return ``[T, H]`` for ``x`` ``[T, H]``; updates ``cache``."""
         states, parts = states_of(batch), []
-        if batch.decodes:
-            parts.append(
-                causal_conv_update(
-                    x[: batch.decodes],
-                    conv.weight,
-                    cache.conv,
-                    states.decode_slots,
-                    bias=conv.bias,
-                    silu=False,
-                    target=self.target,
-                )
+
+        def update(x: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+            return causal_conv_update(
+                x, conv.weight, cache.conv, slots, bias=conv.bias, silu=False, target=self.target
             )
+
+        if batch.decodes:
+            parts.append(in_rounds(states.rounds, (x[: batch.decodes],), update))
         if states.packed is not None:
             parts.append(
                 causal_conv_prefill(

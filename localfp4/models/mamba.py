@@ -1,12 +1,13 @@
 """Mamba-2 over states in slots (Dao & Gu 2024, arXiv:2405.21060)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from localfp4.models.attention import Angles
-from localfp4.models.batch import ForwardBatch, SequenceStates
+from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
 from localfp4.models.spec import MambaSpec
@@ -105,10 +106,17 @@ class Mamba:
         z, xbc, dt = projected.split((heads.inner, heads.channels, heads.heads), dim=1)
         first, parts = batch.decodes, []
         if first:
-            slots = states.decode_slots
-            parts.append(self.recurrence.decode(self.space, xbc[:first], dt[:first], cache, slots))
+            parts.append(in_rounds(states.rounds, (xbc[:first], dt[:first]), self._decode(cache)))
         if states.packed is not None:
             rest = (xbc[first:], dt[first:], cache, states, states.packed)
             parts.append(self.recurrence.prefill(self.space, *rest))
         y = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self.out.forward(self.recurrence.norm(self.space, y, z), batch.decodes)
+
+    def _decode(self, cache: StateCache) -> Callable[..., torch.Tensor]:
+        """Return what moves states on by one token each."""
+
+        def run(xbc: torch.Tensor, dt: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+            return self.recurrence.decode(self.space, xbc, dt, cache, slots)
+
+        return run

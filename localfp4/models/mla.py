@@ -110,13 +110,13 @@ class TorchLatents:
         batch: ForwardBatch,
     ) -> torch.Tensor:
         """Return ``[T, Hq, L]`` for queries ``[T, Hq, N + R]`` and latents with keys ``[T, L + R]``."""
-        spec = attention.spec
+        spec, tables = attention.spec, batch.tables[cache.group]
         rotated = latent_rope_write_torch(
             q,
             kv,
             *angles,
             cache.k,
-            batch.pages,
+            tables.pages,
             batch.offsets,
             attention.latent_norm,
             spec.latent_norm_eps,
@@ -130,7 +130,7 @@ class TorchLatents:
                 mla_decode_torch(
                     queries[: batch.decodes],
                     cache.k,
-                    batch.block_tables,
+                    tables.block_tables,
                     batch.seq_lens,
                     spec.kv_rank,
                     spec.scale,
@@ -141,12 +141,12 @@ class TorchLatents:
             mla_prefill_torch(
                 queries[chunk.start : chunk.end],
                 cache.k,
-                chunk.block_table,
+                pages,
                 chunk.seq_len,
                 spec.kv_rank,
                 spec.scale,
                 cache_scale=cache.key_scales,
             )
-            for chunk in batch.prefills
+            for chunk, pages in zip(batch.prefills, tables.chunks, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

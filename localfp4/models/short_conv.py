@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 
 from localfp4.models.attention import Angles
-from localfp4.models.batch import ForwardBatch, SequenceStates
+from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
 from localfp4_kernels.gated_delta.torch_conv import (
@@ -62,17 +62,14 @@ class TorchConvolve:
     ) -> torch.Tensor:
         """Return ``[T, H]`` for ``x`` ``[T, H]``; updates ``cache``."""
         states, parts = states_of(batch), []
-        if batch.decodes:
-            parts.append(
-                causal_conv_update_torch(
-                    x[: batch.decodes],
-                    conv.weight,
-                    cache.conv,
-                    states.decode_slots,
-                    bias=conv.bias,
-                    silu=False,
-                )
+
+        def update(x: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+            return causal_conv_update_torch(
+                x, conv.weight, cache.conv, slots, bias=conv.bias, silu=False
             )
+
+        if batch.decodes:
+            parts.append(in_rounds(states.rounds, (x[: batch.decodes],), update))
         if states.packed is not None:
             parts.append(
                 causal_conv_prefill_torch(

@@ -35,7 +35,9 @@ class TorchAttention:
             q, k = _turned(attention, qk, angles).split((spec.heads, spec.kv_heads), dim=1)
             if spec.value_norm:
                 v = torch.rms_norm(v, v.shape[-1:], None, attention.norm_eps)
-            write_kv_torch(k, v, cache.k, cache.values, batch.pages, batch.offsets)
+            write_kv_torch(
+                k, v, cache.k, cache.values, batch.tables[cache.group].pages, batch.offsets
+            )
         q = heated(attention, q, batch.positions)
         return _attend(attention, q, cache, batch).flatten(1)
 
@@ -52,7 +54,7 @@ def _turned(
 def _attend(
     attention: Attention, q: torch.Tensor, cache: LayerCache, batch: ForwardBatch
 ) -> torch.Tensor:
-    spec = attention.spec
+    spec, tables = attention.spec, batch.tables[cache.group]
     parts = []
     if batch.decodes:
         parts.append(
@@ -60,7 +62,7 @@ def _attend(
                 q[: batch.decodes],
                 cache.k,
                 cache.values,
-                batch.block_tables,
+                tables.block_tables,
                 batch.seq_lens,
                 spec.scale,
                 spec.window,
@@ -73,13 +75,13 @@ def _attend(
             q[chunk.start : chunk.end],
             cache.k,
             cache.values,
-            chunk.block_table,
+            pages,
             chunk.seq_len,
             spec.scale,
             spec.window,
             soft_cap=spec.soft_cap,
             sinks=attention.sinks,
         )
-        for chunk in batch.prefills
+        for chunk, pages in zip(batch.prefills, tables.chunks, strict=True)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,6 +1,6 @@
 """The memory of the paged KV cache, and of what recurrent layers carry along."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -8,12 +8,13 @@ import torch
 
 from localfp4.config import PAGE_SIZE
 from localfp4.models.cache import Cache, LayerCache, StateCache
+from localfp4.models.kv_groups import group_of_layer, kv_groups
 from localfp4.models.spec import AttentionSpec, DecoderSpec, KvShape, StateShape
 
 
 def allocate_caches(
     spec: DecoderSpec,
-    pages: int,
+    pages: Sequence[int],
     dtype: str,
     device: torch.device,
     *,
@@ -28,9 +29,12 @@ def allocate_caches(
     so that there the tokens lie together in memory and the heads within each, which saves a second
     copy per step. A layer that uses an earlier one's keys and values gets the same cache.
 
+    Every pool has a page more than was asked for, and recurrent layers a slot: the last, where rows
+    that only fill up a batch write, and which stands for pages that a window has passed.
+
     Args:
         spec: The model.
-        pages: P.
+        pages: Of each KV group.
         dtype: ``float32``, ``bfloat16``, ``float16``, ``fp8``: E4M3 with a scale per vector, or
             ``fp8-static``: E4M3 with one for all keys of a layer and one for all values.
         device: Where.
@@ -41,6 +45,7 @@ def allocate_caches(
     """
     token_major = device.type == "cpu" and not for_kernels
     caches: list[Cache] = []
+    groups = group_of_layer(kv_groups(spec))
     for index, layer in enumerate(spec.layers):
         mixer = layer.mixer
         if isinstance(mixer, AttentionSpec) and mixer.shares_kv_of is not None:
@@ -48,9 +53,12 @@ def allocate_caches(
         elif mixer is None:
             caches.append(None)
         elif mixer.state is not None:
-            caches.append(_state_cache(mixer.state, slots, state_dtype, device))
+            caches.append(_state_cache(mixer.state, slots + 1, state_dtype, device))
         elif mixer.kv is not None:
-            pages_of_layer = _layer_cache(mixer.kv, pages, dtype, device, token_major)
+            pages_of_layer = replace(
+                _layer_cache(mixer.kv, pages[groups[index]] + 1, dtype, device, token_major),
+                group=groups[index],
+            )
             if dtype == "fp8-static":
                 k_scale, v_scale = static_scales.get(index, (1.0, 1.0))
                 pages_of_layer = replace(pages_of_layer, k_scale=k_scale, v_scale=v_scale)

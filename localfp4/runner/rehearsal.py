@@ -12,6 +12,7 @@ import torch
 
 from localfp4.config import PAGE_SIZE
 from localfp4.models.decoder import Decoder
+from localfp4.models.kv_groups import kv_groups
 from localfp4.runner.kv_cache import allocate_caches
 from localfp4.runner.prepare import prepare
 from localfp4.runner.work import Work
@@ -53,8 +54,15 @@ def launches_of(outline: Decoder, kv_dtype: str, steps: Iterable[list[Work]]) ->
         kv_dtype: Type of the KV cache.
         steps: What to run.
     """
+    groups = len(kv_groups(outline.spec))
     caches = allocate_caches(
-        outline.spec, 1, kv_dtype, _META, slots=1, state_dtype=outline.dtype, for_kernels=True
+        outline.spec,
+        [1] * groups,
+        kv_dtype,
+        _META,
+        slots=1,
+        state_dtype=outline.dtype,
+        for_kernels=True,
     )
     kept = _distinct_layers(outline)
     short = replace(outline, layers=tuple(outline.layers[index] for index in kept))
@@ -63,8 +71,7 @@ def launches_of(outline: Decoder, kv_dtype: str, steps: Iterable[list[Work]]) ->
     found: dict[Hashable, Launch] = {}
     with torch.inference_mode():
         for work in steps:
-            if has_states:
-                work = [replace(item, slot=0) for item in work]
+            work = [_fitted(item, groups, has_states) for item in work]
             with recorded() as launches:
                 short.logits(short.forward(prepare(work, _META), caches))
             found |= {launch.specialisation: launch for launch in launches}
@@ -91,14 +98,19 @@ def _sizes(most: int) -> Iterator[int]:
     yield from sorted(size for size in spaced | beyond if size <= most)
 
 
+def _fitted(item: Work, groups: int, has_states: bool) -> Work:
+    """Give a share of work the same pages in every KV group, and a slot where one is needed."""
+    return replace(item, pages=[*item.pages] * groups, slot=0 if has_states else None)
+
+
 def _decode(pages: int) -> Work:
     end = pages * PAGE_SIZE
-    return Work([0] * end, end - 1, end, [0] * pages, is_decode=True, draw=None)
+    return Work([0] * end, end - 1, end, [[0] * pages], is_decode=True, draw=None)
 
 
 def _prompt(tokens: int, start: int) -> Work:
     end = start + tokens
-    pages = [0] * -(-end // PAGE_SIZE)
+    pages = [[0] * -(-end // PAGE_SIZE)]
     return Work([0] * end, start, end, pages, is_decode=False, draw=None)
 
 

@@ -26,15 +26,29 @@ class StepResult:
     """What a step brought for one sequence.
 
     Attributes:
-        sampled: The next token, or ``None`` while the prompt goes on.
+        sampled: The guesses that proved right and the token after them; nothing while the prompt
+            goes on.
         logits: float32 ``[n, V]`` of the processed positions, where collected.
         scores: Log-probability of the token after each processed position, where collected; the
             last position of a sequence has none.
+        drafts: What a head for multi-token prediction or a draft model guesses to follow.
     """
 
-    sampled: Sampled | None = None
+    sampled: tuple[Sampled, ...] = ()
     logits: torch.Tensor | None = None
     scores: tuple[float, ...] = ()
+    drafts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that has been launched."""
+
+    work: list[StepResult]
+
+    def results(self) -> list[StepResult]:
+        """Wait for the device and return what the step brought, item by item."""
+        return self.work
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +59,15 @@ class Runner:
     caches: tuple[Cache, ...]
     device: torch.device
 
-    @torch.inference_mode()
     def run(self, work: Sequence[Work]) -> list[StepResult]:
         """Process every item of ``work``; decoding sequences must come first."""
+        return self.launch(work).results()
+
+    @torch.inference_mode()
+    def launch(self, work: Sequence[Work]) -> Step:
+        """Begin to process every item of ``work``; decoding sequences must come first."""
         with on_device(self.device):
-            return self._run(work)
+            return Step(self._run(work))
 
     def _run(self, work: Sequence[Work]) -> list[StepResult]:
         self._copy_states((item.restore, item.slot) for item in work)
@@ -70,10 +88,11 @@ class Runner:
         draws = [item.draw for item in work if item.draw is not None]
         if not draws:
             return results
-        chosen = sample(logits if len(last_rows) == len(logits) else logits[last_rows], draws)
+        ends = [item.end for item in work if item.draw is not None]
+        chosen = sample(logits if len(last_rows) == len(logits) else logits[last_rows], draws, ends)
         tokens = iter(chosen)
         return [
-            result if item.draw is None else StepResult(sampled=next(tokens))
+            result if item.draw is None else StepResult(sampled=(next(tokens),))
             for item, result in zip(work, results, strict=True)
         ]
 

@@ -1,5 +1,6 @@
 """Choosing tokens from logits; every row depends on its own request alone."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Sampled:
     logprob: TokenLogprob | None = None
 
 
-def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Sampled]:
+def sample(logits: torch.Tensor, draws: Sequence[Draw], positions: Sequence[int]) -> list[Sampled]:
     """Choose one token per row.
 
     Order: penalties and bias, temperature, top-k, top-p, min-p, then the draw. The draw walks the
@@ -31,13 +32,20 @@ def sample(logits: torch.Tensor, draws: Sequence[Draw]) -> list[Sampled]:
     Args:
         logits: float32 ``[B, V]``; rows with penalties or a bias are changed in place.
         draws: B of them.
+        positions: Of the token that each row is drawn for, in its sequence.
     """
+    numbers = [_uniform(draw.seed, place) for draw, place in zip(draws, positions, strict=True)]
     raw = _raw_logprobs(logits, draws)
     for row, draw in zip(logits, draws, strict=True):
         _penalise(row, draw)
     tokens = logits.argmax(-1).tolist()
     for rows, filtered in _random_rows(draws):
-        chosen = _draw(logits[rows], [draws[row] for row in rows], filtered=filtered)
+        chosen = _draw(
+            logits[rows],
+            [draws[row] for row in rows],
+            [numbers[row] for row in rows],
+            filtered=filtered,
+        )
         for row, token in zip(rows, chosen, strict=True):
             tokens[row] = token
     return [
@@ -61,7 +69,14 @@ def _random_rows(draws: Sequence[Draw]) -> list[tuple[list[int], bool]]:
     return [(rows, filtered) for filtered, rows in groups.items()]
 
 
-def _draw(logits: torch.Tensor, draws: Sequence[Draw], *, filtered: bool) -> list[int]:
+def _uniform(seed: int, position: int) -> float:
+    """Return a number in [0, 1) that depends on a request's seed and on a position alone."""
+    return random.Random(f"{seed} {position}").random()
+
+
+def _draw(
+    logits: torch.Tensor, draws: Sequence[Draw], numbers: Sequence[float], *, filtered: bool
+) -> list[int]:
     """Sample rows ``[R, V]`` by inverting their cumulative distributions."""
     # Subtracting the maximum first keeps tiny temperatures from overflowing.
     scaled = logits - logits.amax(-1, keepdim=True)
@@ -72,7 +87,7 @@ def _draw(logits: torch.Tensor, draws: Sequence[Draw], *, filtered: bool) -> lis
         probs, order = probs.sort(dim=-1, descending=True, stable=True)
         probs = _restrict(probs, draws)
     cumulative = probs.cumsum(-1)
-    target = _column([draw.uniform for draw in draws], logits) * cumulative[:, -1:]
+    target = _column(numbers, logits) * cumulative[:, -1:]
     place = torch.searchsorted(cumulative, target, right=True)
     # Rounding may put the target past the last token that has any probability.
     last = (probs > 0).long().cumsum(-1).argmax(-1, keepdim=True)

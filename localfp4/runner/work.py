@@ -23,13 +23,14 @@ class Draw:
         params: Sampling parameters.
         tokens: The whole sequence so far.
         prompt_len: How many of those are prompt.
-        uniform: A number in [0, 1), from the request's own random stream.
+        seed: Of the request's random numbers. The one that decides the token at a position is a
+            function of both, whatever step it is drawn in.
     """
 
     params: SamplingParams
     tokens: Sequence[int]
     prompt_len: int
-    uniform: float
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,10 @@ class Work:
         tokens: The whole sequence so far.
         start: Position of the first token to process.
         end: Position after the last one.
-        pages: The sequence's pages, covering at least ``end`` tokens.
-        is_decode: Whether this is one generated token, as opposed to a chunk of prompt.
+        pages: For each KV group, the sequence's pages in order, covering all that is processed; -1
+            for those that a window has passed.
+        is_decode: Whether these are the newest generated tokens, as opposed to a chunk of prompt:
+            one, or a few where a recurrent state was wound back.
         draw: How to choose the token after ``end``; ``None`` while the prompt goes on, and where
             positions are collected.
         collect: What to keep of each processed position.
@@ -51,15 +54,21 @@ class Work:
             made in the order of the work, so that a slot may be one item's source and a later
             one's ``slot``.
         snapshot: The slot that ``slot`` is copied into after the step.
+        drafts: Guesses for the tokens after ``tokens[end - 1]``, of a decoding sequence. They are
+            processed too, and a token is drawn after each.
+        follows: The token at ``end - 1`` is not known to the host: it is the draw with this index
+            of the step that was launched before, and ``tokens`` ends before it.
     """
 
     tokens: Sequence[int]
     start: int
     end: int
-    pages: Sequence[int]
+    pages: Sequence[Sequence[int]]
     is_decode: bool
     draw: Draw | None
     collect: Collect = Collect.NOTHING
     slot: int | None = None
     restore: int | None = None
     snapshot: int | None = None
+    drafts: tuple[int, ...] = ()
+    follows: int | None = None

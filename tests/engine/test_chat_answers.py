@@ -5,7 +5,6 @@ import json
 import pickle
 from collections.abc import Iterable
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 import pytest
@@ -37,9 +36,7 @@ def answer_to(
     prompt = encoder.encode(request).token_ids
     [end] = model("qwen3").ids("<|im_end|>")
     answer = Answer(
-        Sequence(
-            request.id, [*prompt], len(prompt), 4096, request.sampling, frozenset({end}), Random(0)
-        ),
+        Sequence(request.id, [*prompt], len(prompt), 4096, request.sampling, frozenset({end}), 0),
         encoder.reader(request, prompt),
         StopStrings(stop),
         clock=itertools.count().__next__,

@@ -240,7 +240,7 @@ def test_what_is_planned_is_allocated(make_engine: MakeEngine) -> None:
     model = engine._model
     assert (model.state_slots, model.state_snapshots) == (3, 64)
     for cache in state_caches(engine):
-        assert len(cache.conv) == 67
+        assert len(cache.conv) == 67 + 1
 
 
 def test_seeded_sampling_is_repeatable_after_a_prefix(make_engine: MakeEngine) -> None:

@@ -1,6 +1,5 @@
 """The scheduler, driven by a runner that only remembers which tokens each page holds."""
 
-import random
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,7 +24,7 @@ def sequence(
         max_len=len(prompt) + answer,
         sampling=SamplingParams(),
         stop_ids=frozenset(),
-        random=random.Random(0),
+        seed=0,
         collect=collect,
     )
 

@@ -92,7 +92,7 @@ def attention(spec: AttentionSpec, attend: Attend) -> Attention:
 def steps() -> Iterator[tuple[torch.Tensor, ForwardBatch]]:
     """Yield two prompts side by side, then a token after one beside the rest of the other."""
     generator = torch.Generator().manual_seed(1)
-    long, short = [1], [2]
+    long, short = [[1]], [[2]]
     for works in (
         [
             Work([0] * 11, 0, 11, long, is_decode=False, draw=None),

@@ -11,6 +11,7 @@ from localfp4.errors import UnsupportedModelError
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import Execution
 from localfp4.models.families import decoder_spec, renames
+from localfp4.models.kv_groups import kv_groups
 from localfp4.models.load import load_decoder
 from localfp4.models.size import weight_bytes
 from localfp4.runner.kv_cache import allocate_caches
@@ -45,9 +46,9 @@ def load(folder: Path) -> Decoder:
             return decoder
 
 
-def work(tokens: list[int], start: int, end: int, page: int) -> Work:
+def work(tokens: list[int], start: int, end: int, page: int, groups: int) -> Work:
     is_decode = end == start + 1
-    return Work(tokens, start, end, [page], is_decode, draw=None, collect=Collect.LOGITS)
+    return Work(tokens, start, end, [[page]] * groups, is_decode, draw=None, collect=Collect.LOGITS)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,12 @@ def test_kernels_compute_what_transformers_does(tmp_path: Path, name: str) -> No
     """A prompt in two chunks, the second beside a token of another text."""
     model = tiny.build(name)
     decoder = load(tiny.save(model, tmp_path / "model"))
-    caches = allocate_caches(decoder.spec, 3, DTYPE, DEVICE, for_kernels=True)
+    groups = len(kv_groups(decoder.spec))
+    caches = allocate_caches(decoder.spec, [3] * groups, DTYPE, DEVICE, for_kernels=True)
     runner = Runner(decoder, caches, DEVICE)
     long, short = tiny.token_ids(12), tiny.token_ids(4, seed=1)
-    first, second = runner.run([work(long, 0, 9, 1), work(short, 0, 3, 2)])
-    one, rest = runner.run([work(short, 3, 4, 2), work(long, 9, 12, 1)])
+    first, second = runner.run([work(long, 0, 9, 1, groups), work(short, 0, 3, 2, groups)])
+    one, rest = runner.run([work(short, 3, 4, 2, groups), work(long, 9, 12, 1, groups)])
     for ids, parts in ((long, (first, rest)), (short, (second, one))):
         logits = [part.logits for part in parts if part.logits is not None]
         wanted = tiny.logits_of(model, ids)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.parity, *([pytest.mark.gpu] if torch.cuda.is_available
 def work(tokens: list[int], start: int, end: int, place: int) -> Work:
     is_decode = end == start + 1
     return Work(
-        tokens, start, end, [place], is_decode, draw=None, collect=Collect.LOGITS, slot=place
+        tokens, start, end, [[place]], is_decode, draw=None, collect=Collect.LOGITS, slot=place
     )
 
 
@@ -28,7 +28,7 @@ def test_kernels_compute_what_transformers_does(tmp_path: Path, name: str) -> No
     model = tiny.build(name)
     decoder = load(tiny.save(model, tmp_path / "model"))
     caches = allocate_caches(
-        decoder.spec, 3, DTYPE, DEVICE, slots=3, state_dtype=decoder.dtype, for_kernels=True
+        decoder.spec, [3], DTYPE, DEVICE, slots=3, state_dtype=decoder.dtype, for_kernels=True
     )
     for cache in caches:
         if isinstance(cache, StateCache):

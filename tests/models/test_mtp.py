@@ -76,13 +76,13 @@ def load(folder: Path, **changes: Any) -> Decoder:
 def ours(decoder: Decoder, ids: list[int], chunk: int) -> torch.Tensor:
     """Return drafts' logits after each token but the last, chunk by chunk."""
     heads = replace(decoder.spec, layers=decoder.spec.mtp)
-    caches = allocate_caches(decoder.spec, 2, "float32", CPU, slots=1)
-    head_caches = allocate_caches(heads, 2, "float32", CPU)
+    caches = allocate_caches(decoder.spec, [2], "float32", CPU, slots=1)
+    head_caches = allocate_caches(heads, [2], "float32", CPU)
     logits = []
     for start in range(0, len(ids) - 1, chunk):
         end = min(start + chunk, len(ids) - 1)
         first, following = (
-            prepare([Work(tokens, start, end, [0, 1], False, draw=None, slot=0)], CPU)
+            prepare([Work(tokens, start, end, [[0, 1]], False, draw=None, slot=0)], CPU)
             for tokens in (ids, ids[1:])
         )
         hidden = decoder.forward(first, caches)
