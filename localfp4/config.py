@@ -75,10 +75,27 @@ class EngineConfig:
     cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("max_model_len", "kv_cache_tokens", "max_batch", "max_step_tokens", "threads"):
+        for name in (
+            "max_model_len",
+            "kv_cache_tokens",
+            "max_batch",
+            "max_step_tokens",
+            "threads",
+            "vram_limit",
+        ):
             value = getattr(self, name)
             if value is not None and not (_is(value, Integral) and value >= 1):
                 raise RequestError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if self.kv_ram_bytes is not None and not (
+            _is(self.kv_ram_bytes, Integral) and self.kv_ram_bytes >= 0
+        ):
+            raise RequestError(
+                f"kv_ram_bytes must be a whole number of bytes, not {self.kv_ram_bytes!r}."
+            )
+        if (self.draft_model is not None) != (self.speculation == "draft"):
+            raise RequestError(
+                "draft_model and speculation='draft' belong together: set both or neither."
+            )
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise RequestError(

@@ -215,6 +215,7 @@ class ModelInfo:
         sampling: The model's own defaults (``generation_config.json``).
         vocab_size: Token ids are below this.
         notes: What the user should know of the model, a sentence each.
+        load_phases: What the time of loading went to, in words, and seconds.
     """
 
     name: str
@@ -233,6 +234,7 @@ class ModelInfo:
     sampling: SamplingParams
     vocab_size: int = 0
     notes: tuple[str, ...] = ()
+    load_phases: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from localfp4.cli import EXIT_INTERRUPTED
+from localfp4.engine.faults import device_lost, is_device_lost
 from localfp4.errors import UserError
 
 
@@ -39,6 +40,9 @@ def exit_code(command: Callable[[], int | None]) -> int:
         complain("The disk is full; free some space and run the command again.")
         return 2
     except Exception as error:  # noqa: BLE001 - the last resort, and it is reported
+        if is_device_lost(error):
+            complain(device_lost(error))
+            return 2
         return _report_bug(error)
     return code or 0
 

@@ -1,11 +1,12 @@
 """Options that several commands share, and what they become."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from localfp4.config import KERNELS, PRECISIONS, EngineConfig, SamplingParams
+from localfp4.config import KERNELS, PRECISIONS, SPECULATION, EngineConfig, SamplingParams
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -52,6 +53,32 @@ _ENGINE = (
         metavar="TOKENS",
         help="Longest context; by default what the model and the memory allow.",
     ),
+    click.option(
+        "--vram-limit",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GB",
+        help="Most GPU memory to use; what does not fit stays in main memory.",
+    ),
+    click.option(
+        "--speculate",
+        type=click.Choice(SPECULATION),
+        default="auto",
+        show_default=True,
+        help="What guesses tokens ahead for the model to check; the answers are the same.",
+    ),
+    click.option("--draft", metavar="MODEL", help="A smaller model that guesses tokens ahead."),
+    click.option(
+        "--kv-ram",
+        type=click.FloatRange(min=0),
+        metavar="GB",
+        help="Main memory for conversations that the GPU's KV cache has no room for; 0 is none.",
+    ),
+    click.option(
+        "--kv-disk",
+        is_flag=True,
+        help="Keep the KV cache of conversations on disk for the next start.",
+    ),
+    click.option("--eager", is_flag=True, help="Launch every kernel; do not record CUDA graphs."),
     click.option(
         "--threads",
         type=click.IntRange(min=1),
@@ -127,7 +154,40 @@ def engine_config(model: str, options: Mapping[str, Any]) -> EngineConfig:
         threads=options["threads"],
         precision=options["precision"],
         kernels=options["kernels"],
+        vram_limit=_bytes(options["vram_limit"]),
+        speculation=_speculation(options),
+        draft_model=options["draft"],
+        kv_ram_bytes=_bytes(options["kv_ram"]),
+        kv_disk=str(_kv_folder()) if options["kv_disk"] else None,
+        cuda_graphs=not options["eager"],
     )
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    return None if gigabytes is None else int(gigabytes * 1e9)
+
+
+def _speculation(options: Mapping[str, Any]) -> str:
+    """Return what guesses ahead; naming a model for it asks for it.
+
+    Raises:
+        UsageError: The two options contradict each other.
+    """
+    chosen, model = str(options["speculate"]), options["draft"]
+    if model is not None and chosen not in ("auto", "draft"):
+        raise click.UsageError(
+            f"--draft {model} guesses ahead, and --speculate {chosen} asks for something else; "
+            "leave one of them out."
+        )
+    if model is None and chosen == "draft":
+        raise click.UsageError("--speculate draft needs a model that guesses: add --draft MODEL.")
+    return "draft" if model is not None else chosen
+
+
+def _kv_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("localfp4", appauthor=False) / "kv"
 
 
 def chosen_sampling(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(report in text for report in reports)
 
 
+def is_device_lost(error: BaseException) -> bool:
+    """Say whether the GPU or its driver failed, after which a process cannot use it any more."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    return "AcceleratorError" in names or any(
+        sign in text for sign in ("CUDA error", "CUDA driver error", "cudaError", "[CUDA]: ")
+    )
+
+
 @contextmanager
 def out_of_memory_as(sentence: str) -> Iterator[None]:
     """Tell the user ``sentence`` where memory runs out; other errors pass.
@@ -53,6 +62,15 @@ def no_room_to_answer(device: str) -> str:
     return (
         f"Memory ran out on {device} while answering; "
         "start again with a smaller --ctx or ask for less at once."
+    )
+
+
+def device_lost(error: BaseException) -> str:
+    """Say that the GPU has to be started anew."""
+    return (
+        f"The GPU stopped working for this program ({first_line(error)}): its driver was reset, or "
+        "the card ran into a fault. A restart loads the model again; if it comes back, restart the "
+        "computer and update the driver."
     )
 
 

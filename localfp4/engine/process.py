@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 from localfp4 import errors
 from localfp4.config import EngineConfig
 from localfp4.engine.faults import (
+    device_lost,
     first_line,
+    is_device_lost,
     is_out_of_memory,
     no_room_to_answer,
     no_room_to_load,
@@ -188,7 +190,10 @@ def _kind(error: errors.UserError) -> str:
 
 
 def _report_last_words(wire: Wire, error: Exception) -> None:
+    sentence = f"The engine broke ({first_line(error)}); see {log_path()}."
+    if is_device_lost(error):
+        sentence = device_lost(error)
     try:
-        wire.send(EngineFailed(f"The engine broke ({first_line(error)}); see {log_path()}."))
+        wire.send(EngineFailed(sentence))
     except FrontEndGoneError:
         _logger.warning("nobody is left to hear of it")

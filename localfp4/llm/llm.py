@@ -45,6 +45,13 @@ class LLM:
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
             ``w4a4``.
         kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU.
+        vram_limit: Most bytes of GPU memory to use; what does not fit stays in main memory.
+        speculation: What guesses tokens ahead: ``auto``, ``off``, ``ngram``, ``mtp`` or ``draft``.
+            Answers are the same.
+        draft_model: The model that guesses, for ``draft``; named as ``model`` is.
+        kv_ram_bytes: Main memory for pages that the GPU's KV cache gives away; ``None`` chooses.
+        kv_disk: A folder where pages of the KV cache are kept between runs.
+        cuda_graphs: Replay recorded steps on a GPU instead of launching each kernel.
 
     Raises:
         UserError: The model cannot be found, read, supported or fitted into memory.
@@ -65,6 +72,12 @@ class LLM:
         threads: int | None = None,
         precision: str = "auto",
         kernels: str = "auto",
+        vram_limit: int | None = None,
+        speculation: str = "auto",
+        draft_model: str | None = None,
+        kv_ram_bytes: int | None = None,
+        kv_disk: str | None = None,
+        cuda_graphs: bool = True,
     ) -> None:
         config = EngineConfig(
             model=str(model),
@@ -79,6 +92,12 @@ class LLM:
             threads=threads,
             precision=precision,
             kernels=kernels,
+            vram_limit=vram_limit,
+            speculation=speculation,
+            draft_model=draft_model,
+            kv_ram_bytes=kv_ram_bytes,
+            kv_disk=kv_disk,
+            cuda_graphs=cuda_graphs,
         )
         self._ids = itertools.count()
         self._inboxes: dict[str, deque[Event]] = {}

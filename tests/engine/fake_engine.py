@@ -31,6 +31,10 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch names it."""
 
 
+class AcceleratorError(RuntimeError):
+    """Named as torch names it."""
+
+
 class PrivateError(CheckpointError):
     """A kind of error that the front end does not know."""
 
@@ -134,6 +138,8 @@ class FakeEngine:
                 word = "\x1b[31mred\x1b[0m"
             case "oom":
                 raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            case "reset":
+                raise AcceleratorError("CUDA error: unspecified launch failure")
             case "abort":
                 os.abort()
             case "hang":

@@ -309,6 +309,14 @@ def test_an_engine_bug_ends_every_stream_with_a_sentence(own: EngineClient) -> N
     assert not own.alive()
 
 
+def test_a_driver_that_was_reset_is_told_in_words_and_a_restart_helps(own: EngineClient) -> None:
+    with pytest.raises(EngineDiedError, match=r"driver was reset.*restart loads the model again"):
+        list(own.stream(_request("a", "one reset")))
+    assert not own.alive()
+    list(own.load())
+    assert _text(list(own.stream(_request("b", "fine")))) == "plain fine"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_engine_ends_the_stream_at_once_and_can_be_restarted(own: EngineClient) -> None:
     events = own.stream(_request("a", "repeat 100000"))
