@@ -1,7 +1,8 @@
 """From what the user calls a model to a folder on this machine; torch-free.
 
-Knows folders, the bundled demo, hub ids and the hub's cache. Knows nothing of what a checkpoint
-holds beyond file names. huggingface_hub is imported only once a hub id is to be resolved.
+Knows folders, the bundled demo, hub ids, the hub's cache, and the names of synthetic models. Knows
+nothing of what a checkpoint holds beyond file names. huggingface_hub is imported only once a hub id
+is to be resolved.
 """
 
 import difflib
@@ -12,8 +13,12 @@ from pathlib import Path
 
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.snapshot import HubModel, cached, fetch
+from localfp4.checkpoint.synthetic.model import PREFIX, SyntheticModel, synthetic_model
 from localfp4.errors import ModelNotFoundError, UnsupportedModelError
 from localfp4.messages import LoadProgress
+
+Source = Path | SyntheticModel
+"""Where a model comes from that needs no network: a folder, or shapes without weights."""
 
 DEMO = "demo"
 DEMO_PACKAGE = "localfp4_demo"
@@ -30,11 +35,12 @@ _FILE_ADVICE = {
 }
 
 
-def resolve(model: str) -> Path:
-    """Return the folder of a model, downloading it first where that is needed.
+def resolve(model: str) -> Source:
+    """Return where a model is, downloading it first where that is needed.
 
     Args:
-        model: ``demo``, a folder, or a hub id ``org/name`` with an optional ``@revision``.
+        model: ``demo``, a folder, a hub id ``org/name`` with an optional ``@revision``, or
+            ``synthetic:NAME`` with an optional ``:LAYERS``.
 
     Raises:
         ModelNotFoundError: There is no such model, or it cannot be had now.
@@ -45,10 +51,11 @@ def resolve(model: str) -> Path:
         try:
             next(steps)
         except StopIteration as end:
-            return Path(end.value)
+            source: Source = end.value
+            return source
 
 
-def download(model: str) -> Generator[LoadProgress, None, Path]:
+def download(model: str) -> Generator[LoadProgress, None, Source]:
     """Do what :func:`resolve` does, yielding progress at least once a second on the way.
 
     Raises:
@@ -59,15 +66,15 @@ def download(model: str) -> Generator[LoadProgress, None, Path]:
     return (yield from fetch(found)) if isinstance(found, HubModel) else found
 
 
-def find(model: str) -> Path:
-    """Return the folder of a model that is on this machine, without asking the network.
+def find(model: str) -> Source:
+    """Return where a model is that needs no download, without asking the network.
 
     Raises:
         ModelNotFoundError: It is not.
         UnsupportedModelError: It is a file.
     """
     found = locate(model)
-    if isinstance(found, Path):
+    if not isinstance(found, HubModel):
         return found
     folder = cached(found)
     if folder is None:
@@ -77,13 +84,15 @@ def find(model: str) -> Path:
     return folder
 
 
-def locate(model: str) -> Path | HubModel:
+def locate(model: str) -> Source | HubModel:
     """Tell a folder on this machine from a hub id, without asking the network.
 
     Raises:
-        ModelNotFoundError: It is neither.
+        ModelNotFoundError: It is neither, nor a synthetic model.
         UnsupportedModelError: It is a file.
     """
+    if model.startswith(PREFIX):
+        return synthetic_model(model.removeprefix(PREFIX))
     if model == DEMO:
         return _demo_folder()
     if not model.strip() or "\0" in model:

@@ -22,7 +22,7 @@ _CODES = {"U8": 2, "I8": 2, "I32": 8, "U32": 8}
 
 def parameter_count(checkpoint: Checkpoint) -> int:
     """Count the parameters; a tied output projection counts once."""
-    return sum(_count(name, info) for name, info in checkpoint.tensors.items())
+    return sum(parameters_in(name, info) for name, info in checkpoint.tensors.items())
 
 
 def is_beside(name: str) -> bool:
@@ -30,7 +30,8 @@ def is_beside(name: str) -> bool:
     return _BESIDE.search(name) is not None and _LEARNED.search(name) is None
 
 
-def _count(name: str, info: TensorInfo) -> int:
+def parameters_in(name: str, info: TensorInfo) -> int:
+    """Count the parameters in a tensor; what formats keep beside their weights has none."""
     if is_beside(name):
         return 0
     return math.prod(info.shape) * _CODES.get(info.dtype, 1)

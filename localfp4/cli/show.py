@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
-from localfp4.checkpoint.hub import find
+from localfp4.checkpoint.hub import Source, find
 from localfp4.checkpoint.inventory import Weights
+from localfp4.cli.synthetic_option import chosen_model, synthetic_option
 from localfp4.config import PRECISIONS
 from localfp4.models.kernel_choice import CARDS, KernelChoice, is_multiplied, kernel_choices
 from localfp4.models.report import ModelReport, report
@@ -21,7 +21,8 @@ _NEWEST = "RTX 50"
 
 
 @click.command()
-@click.argument("model", default="demo")
+@click.argument("model", required=False)
+@synthetic_option
 @click.option("--kernels", is_flag=True, help="Tell what multiplies with each weight, and why.")
 @click.option(
     "--precision",
@@ -31,35 +32,39 @@ _NEWEST = "RTX 50"
     help="Width that is asked for, with --kernels.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def show(model: str, kernels: bool, precision: str, as_json: bool) -> None:
+def show(
+    model: str | None, synthetic: str | None, kernels: bool, precision: str, as_json: bool
+) -> None:
     """Describe a model without reading its weights.
 
-    MODEL is demo (bundled), a folder, or a Hugging Face id that has been downloaded before.
+    MODEL is demo (bundled, and meant where none is named), a folder, or a Hugging Face id that has
+    been downloaded before.
     """
-    folder = find(model)
-    found = report(folder)
+    name = chosen_model(model, synthetic)
+    source = find(name)
+    found = report(source)
     is_tied = all(one.name != "lm_head" for one in found.weights)
     chosen = [
         kernel_choices(one, precision) if kernels and is_multiplied(one, is_tied) else []
         for one in found.weights
     ]
-    others = _operators(folder, precision) if kernels else None
+    others = _operators(source, precision) if kernels else None
     if as_json:
-        click.echo(json.dumps(_as_object(model, found, chosen, others)))
+        click.echo(json.dumps(_as_object(name, found, chosen, others)))
         return
-    lines = [model, *_facts(found), "", *_weights(found.weights)]
+    lines = [name, *_facts(found), "", *_weights(found.weights)]
     if others is not None:
         lines += ["", *_kernels(found.weights, chosen), "", *_in_words(others)]
     click.echo("\n".join(sanitize(line).rstrip() for line in lines))
 
 
-def _operators(folder: Path, precision: str) -> dict[str, list[str]]:
+def _operators(source: Source, precision: str) -> dict[str, list[str]]:
     """Return what a step launches on the newest card, by who wrote it; this imports torch."""
     try:
         from localfp4.engine.survey import survey
     except ImportError:  # Triton has no package for this system
         return {}
-    found = survey(folder, CARDS[_NEWEST], precision)
+    found = survey(source, CARDS[_NEWEST], precision)
     return {"triton": list(found.kernels), "torch": list(found.torch)}
 
 

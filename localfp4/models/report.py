@@ -2,13 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from localfp4.checkpoint.describe import format_name
+from localfp4.checkpoint.hub import Source
 from localfp4.checkpoint.inventory import Weights, inventory
 from localfp4.checkpoint.parameters import parameter_count
+from localfp4.models.cache_bytes import kv_bytes_per_token, state_bytes
 from localfp4.models.opened import open_model
-from localfp4.models.plan import kv_bytes_per_token, state_bytes
 from localfp4.models.spec import (
     AttentionSpec,
     DecoderSpec,
@@ -51,14 +51,14 @@ class ModelReport:
     weights: tuple[Weights, ...]
 
 
-def report(folder: Path) -> ModelReport:
-    """Describe the model in a folder.
+def report(source: Source) -> ModelReport:
+    """Describe the model in a folder, or a synthetic one.
 
     Raises:
         CheckpointError: A file is missing, damaged, or contradicts another.
         UnsupportedModelError: The family, or the format of a weight, is not supported.
     """
-    model = open_model(folder)
+    model = open_model(source)
     spec, checkpoint = model.spec, model.checkpoint
     return ModelReport(
         spec=spec,

@@ -9,18 +9,24 @@ from localfp4.checkpoint.hub import download, resolve
 from localfp4.errors import ModelNotFoundError, UnsupportedModelError
 
 
+def folder(model: str) -> Path:
+    found = resolve(model)
+    assert isinstance(found, Path)
+    return found
+
+
 def test_a_folder_is_itself(fixtures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve(str(fixtures / "m_qwen3")) == fixtures / "m_qwen3"
     monkeypatch.chdir(fixtures)
-    assert resolve("m_qwen3").samefile(fixtures / "m_qwen3")
-    assert resolve("../checkpoints/m_qwen3").samefile(fixtures / "m_qwen3")
+    assert folder("m_qwen3").samefile(fixtures / "m_qwen3")
+    assert folder("../checkpoints/m_qwen3").samefile(fixtures / "m_qwen3")
     assert list(download("m_qwen3")) == []
 
 
 def test_a_folder_wins_over_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "org" / "model").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert resolve("org/model").samefile(tmp_path / "org" / "model")
+    assert folder("org/model").samefile(tmp_path / "org" / "model")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_the_demo_is_found_as_an_installed_package(
     shutil.copytree(fixtures / "m_qwen3", tmp_path / "localfp4_demo")
     (tmp_path / "localfp4_demo" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert resolve("demo").samefile(tmp_path / "localfp4_demo")
+    assert folder("demo").samefile(tmp_path / "localfp4_demo")
 
 
 def test_names_are_resolved_without_torch_or_the_hub_library(fixtures: Path) -> None:

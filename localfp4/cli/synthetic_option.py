@@ -1,0 +1,44 @@
+"""``--synthetic``, for commands that can do without weights."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from localfp4.checkpoint.hub import DEMO
+from localfp4.checkpoint.synthetic.catalogue import CATALOGUE
+from localfp4.checkpoint.synthetic.model import synthetic_model
+from localfp4.errors import UserError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def synthetic_option(command: _Command) -> _Command:
+    """Add ``--synthetic``, which :func:`chosen_model` reads as ``synthetic``."""
+    option = click.option(
+        "--synthetic",
+        metavar="NAME[:LAYERS]",
+        help="Instead of MODEL: the shapes and formats of a published model with random weights, "
+        f"without a download; all of its layers or the first few. NAME is {', '.join(CATALOGUE)}.",
+    )
+    return option(command)
+
+
+def chosen_model(model: str | None, synthetic: str | None) -> str:
+    """Return what the engine calls the model that was named; the demo where none was.
+
+    Args:
+        model: The command's argument, ``None`` where it was left out.
+        synthetic: What ``--synthetic`` was given.
+
+    Raises:
+        ModelNotFoundError: There is no such synthetic model.
+        UserError: Both were given.
+    """
+    if synthetic is None:
+        return DEMO if model is None else model
+    if model is not None:
+        raise UserError(
+            f"MODEL and --synthetic name two models, {model} and {synthetic}; leave one out."
+        )
+    return str(synthetic_model(synthetic))
