@@ -12,6 +12,9 @@ COMMANDS = {
     "chat": LazyCommand("localfp4.cli.chat:chat", "Talk with a model."),
     "run": LazyCommand("localfp4.cli.run:run", "Answer one prompt on standard output."),
     "show": LazyCommand("localfp4.cli.show:show", "Describe a model: layers, formats, kernels."),
+    "fit": LazyCommand(
+        "localfp4.cli.fit:fit", "Tell whether a model fits, and how fast it can be."
+    ),
     "bench": LazyCommand("localfp4.cli.bench:bench", "Measure a model's speed and memory."),
 }
 

@@ -1,10 +1,11 @@
-"""The header of every report: versions, processor, graphics card and driver.
+"""The header of every report: date, versions, processor, graphics card and driver.
 
 Reads installed metadata instead of importing packages, so that it costs no torch.
 """
 
 import platform
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from localfp4 import __version__
@@ -15,9 +16,10 @@ from localfp4.telemetry.nvml import driver_version
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where something was measured.
+    """Where something was measured, and when.
 
     Attributes:
+        date: The day and minute, in UTC, such as ``2026-11-21 15:04 UTC``.
         localfp4: Version of this program.
         python: Version of Python.
         torch: Version of torch; ``None`` where it is not installed.
@@ -31,6 +33,7 @@ class Environment:
         driver: Version of the NVIDIA driver; ``None`` on a CPU.
     """
 
+    date: str
     localfp4: str
     python: str
     torch: str | None
@@ -47,6 +50,7 @@ class Environment:
 def environment(threads: int, gpu: str | None = None) -> Environment:
     """Describe this machine, with the threads and the graphics card that are in use."""
     return Environment(
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         localfp4=__version__,
         python=platform.python_version(),
         torch=_installed("torch"),

@@ -10,11 +10,16 @@ _VERSION_BUFFER = 80
 
 def driver_version() -> str | None:
     """Return the version of the NVIDIA driver, or ``None`` where there is none."""
+    library = load_nvml()
+    return None if library is None else read_driver_version(library)
+
+
+def load_nvml() -> Any:
+    """Load NVML; ``None`` where no driver is installed."""
     try:
-        library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+        return ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
     except OSError:
         return None
-    return read_driver_version(library)
 
 
 def read_driver_version(library: Any) -> str | None:

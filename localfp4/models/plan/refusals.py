@@ -1,0 +1,111 @@
+"""Why a model is refused, in numbers, and with the command that would fit."""
+
+from dataclasses import dataclass
+
+from localfp4.errors import ContextError
+from localfp4.models.plan.machine import Machine
+from localfp4.models.plan.memory_plan import gib
+from localfp4.models.spec import DecoderSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model would take on its device, in bytes.
+
+    Attributes:
+        weights: Weights, and what they pass through.
+        cache: Keys, values and states.
+        cache_words: What that is for, such as ``KV 16384 tokens fp8``.
+        workspace: What a step takes.
+    """
+
+    weights: int
+    cache: int
+    cache_words: str
+    workspace: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.cache + self.workspace
+
+
+def too_long(wanted: int, spec: DecoderSpec) -> ContextError:
+    """Refuse a context that the model was not made for."""
+    return ContextError(
+        f"A context of {wanted} tokens was asked for, and the model was made for "
+        f"{spec.max_context}; use --ctx {spec.max_context} or less."
+    )
+
+
+def longer_than_cache(wanted: int, tokens: int) -> ContextError:
+    """Refuse a context that does not fit the cache that was asked for."""
+    return ContextError(
+        f"A context of {wanted} tokens does not fit the KV cache of {tokens} tokens that was "
+        "asked for; make the cache at least as large."
+    )
+
+
+def does_not_fit(
+    model: str,
+    machine: Machine,
+    needs: Needs,
+    *,
+    vram_limit: int | None,
+    fitting: int,
+    fitting_needs: Needs | None,
+    host_bytes: int = 0,
+) -> ContextError:
+    """Refuse what does not fit.
+
+    Args:
+        model: What the user calls it.
+        machine: Where it should run.
+        needs: What it would take.
+        vram_limit: The most that the user lets it take.
+        fitting: Tokens of context that would fit; 0 if none.
+        fitting_needs: What it would take with these.
+        host_bytes: Main memory it would take besides, where that is what lacks.
+    """
+    name = model if len(model) <= 80 else f"{model[:79]}…"
+    total = needs.total + machine.reserve_bytes
+    lines = [
+        f"{name} needs {gib(total)} GiB; {_available(machine, vram_limit)}",
+        f"  {_breakdown(needs, machine)}",
+    ]
+    if host_bytes:
+        lines.append(
+            f"  and {gib(host_bytes)} GiB of main memory for weights that do not fit the card; "
+            f"{gib(machine.host_room)} GiB can be had"
+        )
+    if fitting and fitting_needs is not None:
+        fits = gib(fitting_needs.total + machine.reserve_bytes)
+        lines.append(f"→ localfp4 chat {name} --ctx {fitting}   needs {fits} GiB, fits")
+    lines.append(f"→ {'or ' if fitting else ''}{_way_out(machine, vram_limit, bool(fitting))}")
+    return ContextError("\n".join(lines))
+
+
+def _available(machine: Machine, vram_limit: int | None) -> str:
+    free = f"{gib(machine.free_bytes)} GiB free of {gib(machine.total_bytes)}"
+    if vram_limit is not None and vram_limit < machine.free_bytes:
+        return f"--vram-limit allows {gib(vram_limit)} GiB, {free}"
+    return free
+
+
+def _breakdown(needs: Needs, machine: Machine) -> str:
+    others = machine.total_bytes - machine.free_bytes
+    parts = [
+        f"weights {gib(needs.weights)}",
+        f"{needs.cache_words} {gib(needs.cache)}",
+        f"work {gib(needs.workspace)}",
+        f"reserve {gib(machine.reserve_bytes)}",
+    ]
+    return " · ".join(parts) + (f" (others hold {gib(others)})" if others > 0 else "")
+
+
+def _way_out(machine: Machine, vram_limit: int | None, has_context: bool) -> str:
+    if vram_limit is not None and vram_limit < machine.free_bytes:
+        return "raise --vram-limit"
+    close = "close other programs" if machine.total_bytes > machine.free_bytes else ""
+    smaller = "" if has_context else "pick a smaller model"
+    return " or ".join(part for part in (close, smaller) if part) or "pick a smaller model"
