@@ -24,7 +24,8 @@ def check_tensor(
         tensor: Its value.
         shape: Sizes per dimension; a name stands for any size.
         dtypes: The type, or those allowed.
-        like: A tensor whose device it must share.
+        like: A tensor beside which kernels must be able to read it: on the same device, or one of
+            them on a GPU and the other in pinned main memory, which GPUs address too.
         contiguous: Whether it must be contiguous.
 
     Raises:
@@ -44,8 +45,9 @@ def check_tensor(
         )
     if contiguous and not tensor.is_contiguous():
         raise ValueError(f"{name} must be contiguous; its strides are {list(tensor.stride())}")
-    if like is not None and tensor.device != like.device:
-        raise ValueError(f"{name} must be on {like.device}, not on {tensor.device}")
+    if like is not None and not _readable_together(tensor, like):
+        pinned = " or in pinned main memory" if like.is_cuda else ""
+        raise ValueError(f"{name} must be on {like.device}{pinned}, not on {tensor.device}")
 
 
 def check_multiple(name: str, value: int, of: int) -> None:
@@ -56,6 +58,12 @@ def check_multiple(name: str, value: int, of: int) -> None:
     """
     if value <= 0 or value % of:
         raise ValueError(f"{name} must be a positive multiple of {of}, not {value}")
+
+
+def _readable_together(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.device == other.device:
+        return True
+    return (one.is_cuda and other.is_pinned()) or (other.is_cuda and one.is_pinned())
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -18,6 +18,10 @@ from localfp4_kernels.moe.grouped_matmul import plan_grouped_matmul
 from localfp4_kernels.moe.route import plan_route
 from localfp4_kernels.moe.routing import Routing, Scheme
 from localfp4_kernels.moe.sort import SortedSlots, most_blocks, plan_sort_slots
+from localfp4_kernels.moe.stack import stack_tensors, with_stack_tensors
+from localfp4_kernels.moe.stage import plan_stage_experts
+from localfp4_kernels.moe.staging import Staging
+from localfp4_kernels.moe.tiered import TieredStack
 from localfp4_kernels.moe.tiles import block_sizes, grouped_tile
 from localfp4_kernels.pointwise.activations import ActivationFunction
 from localfp4_kernels.target import Target
@@ -36,10 +40,13 @@ def moe_cases(shape: ModelShape, target: Target) -> Iterator[Case]:
     if not shape.four_bit:
         return
     yield from _gemvs(shape, target)
+    yield from _gemvs(shape, target, tiered=True)
     for kernel in _kernels(shape, target):
         for rows in block_sizes(kernel):
             yield _sort(shape, rows, target)
             yield from _matmuls(shape, kernel, rows, target)
+        yield from _matmuls(shape, kernel, rows, target, tiered=True)
+    yield _stage(shape, target)
 
 
 def _kernels(shape: ModelShape, target: Target) -> tuple[Kernel, ...]:
@@ -72,7 +79,17 @@ def _combine(shape: ModelShape, dtype: torch.dtype, target: Target) -> Case:
     return Case(name, plan.launches[0], Gate(registers=128, wide_loads=shape.hidden % 8 == 0))
 
 
-def _gemvs(shape: ModelShape, target: Target) -> Iterator[Case]:
+def _stage(shape: ModelShape, target: Target) -> Case:
+    """Return the copy of the first product's experts that are not on the card."""
+    rows = block_sizes(Kernel.W4A16)[-1]
+    part, _, height, columns, _ = next(_products(shape, _PROMPT))
+    stack = _tiered(outline_weight(shape.weight, shape.experts, height, columns))
+    plan = plan_stage_experts(stack, _sorted(shape, rows), target=target)
+    name = f"stage_experts {height}x{columns} {shape.weight} {part}"
+    return Case(name, plan.launches[0], Gate(registers=128, wide_loads=True))
+
+
+def _gemvs(shape: ModelShape, target: Target, *, tiered: bool = False) -> Iterator[Case]:
     """Yield both products of one token."""
     top_k = shape.experts_per_token
     experts = _empty(1, top_k, dtype=torch.int32)
@@ -81,7 +98,7 @@ def _gemvs(shape: ModelShape, target: Target) -> Iterator[Case]:
         stack = outline_weight(shape.weight, shape.experts, rows, columns)
         plan = plan_grouped_gemv(
             Words(words, _empty(inputs), natural_words(stack, target)),
-            stack,
+            _tiered(stack) if tiered else stack,
             experts,
             bias=_bias(shape, rows),
             activation=activation,
@@ -93,10 +110,12 @@ def _gemvs(shape: ModelShape, target: Target) -> Iterator[Case]:
         # A loop of few rounds is unrolled whole; all instructions of the kernel count then.
         whole = rounds < 2 * UNROLL
         weights = tile.block_n * tile.block_k * (rounds if whole else UNROLL)
+        # Which of two tiers to read is a dozen instructions, and counting reads a few more.
+        margin = (1.2 if tiered else 1.1) if whole else 1.0
         yield Case(
-            f"grouped_gemv {rows}x{columns} {shape.weight} {part}",
+            f"grouped_gemv {rows}x{columns} {shape.weight} {part}{' tiered' if tiered else ''}",
             plan.launches[0],
-            Gate(wide_loads=True, per_weight=_gemv_limit(stack, target) * (1.1 if whole else 1.0)),
+            Gate(wide_loads=True, per_weight=_gemv_limit(stack, target) * margin),
             weights / (32 * tile.num_warps),
         )
 
@@ -105,32 +124,53 @@ def _gemv_limit(stack: FourBitWeight, target: Target) -> float:
     return {"e2m1": 1.9, "e4m3": 2.75, "shift": 3.6, "int4": 2.75}[code_route(stack, target)]
 
 
-def _matmuls(shape: ModelShape, kernel: Kernel, rows: int, target: Target) -> Iterator[Case]:
+def _matmuls(
+    shape: ModelShape, kernel: Kernel, rows: int, target: Target, *, tiered: bool = False
+) -> Iterator[Case]:
     """Yield both products of many tokens, in blocks of some rows."""
-    tokens, top_k = _PROMPT, shape.experts_per_token
-    blocks = most_blocks(tokens * top_k, shape.experts, rows)
-    slots = SortedSlots(
-        _empty(blocks * rows, dtype=torch.int32),
-        _empty(blocks, dtype=torch.int32),
-        rows,
-        (tokens, top_k),
-    )
+    slots = _sorted(shape, rows)
     tile = grouped_tile(kernel, rows, target)
-    for part, inputs, height, columns, activation in _products(shape, tokens):
+    for part, inputs, height, columns, activation in _products(shape, _PROMPT):
+        if tiered and part == "down":  # where an expert lies is looked up in the same way
+            continue
+        stack = outline_weight(shape.weight, shape.experts, height, columns)
         plan = plan_grouped_matmul(
             _activation(kernel, inputs, columns, shape),
-            outline_weight(shape.weight, shape.experts, height, columns),
+            _tiered(stack) if tiered else stack,
             slots,
             bias=_bias(shape, height),
             activation=activation,
             target=target,
         )
         yield Case(
-            f"grouped_{kernel} {height}x{columns} {shape.weight} {part} blocks of {rows}",
+            f"grouped_{kernel} {height}x{columns} {shape.weight} {part} blocks of {rows}"
+            f"{' tiered' if tiered else ''}",
             plan.launches[0],
             Gate(instruction=_instruction(kernel, tile.warps, target), wide_loads=True),
             tile.weights_per_thread,
         )
+
+
+def _sorted(shape: ModelShape, rows: int) -> SortedSlots:
+    """Return the choices of a prompt in blocks of some rows."""
+    tokens, top_k = _PROMPT, shape.experts_per_token
+    blocks = most_blocks(tokens * top_k, shape.experts, rows)
+    return SortedSlots(
+        _empty(blocks * rows, dtype=torch.int32),
+        _empty(blocks, dtype=torch.int32),
+        rows,
+        (tokens, top_k),
+    )
+
+
+def _tiered(stack: FourBitWeight) -> TieredStack:
+    """Return a stack of which every second expert has a slot on the card."""
+    near = {name: part[::2].contiguous() for name, part in stack_tensors(stack).items()}
+    staging = Staging(torch.device("meta"))
+    staging.reserve(stack)
+    count = len(stack.packed)
+    where, reads = (_empty(count, dtype=torch.int32) for _ in range(2))
+    return TieredStack(with_stack_tensors(stack, near), stack, where, staging, reads)
 
 
 def _products(

@@ -1,7 +1,7 @@
 """Matrix-vector products with the experts each token chose: decoding a few tokens.
 
 One launch covers every choice of every token; a program reads from the device which expert it
-serves. Choices of the same expert read its weights again, from L2.
+serves, and where that lies. Choices of the same expert read its weights again, from L2.
 """
 
 import torch
@@ -15,14 +15,21 @@ from localfp4_kernels.linear.gate import activate, check_activation, gate_rows, 
 from localfp4_kernels.linear.gemv import check_words, gemv_accumulate, gemv_tile
 from localfp4_kernels.linear.weights import FourBitWeight, code_route
 from localfp4_kernels.moe.slots import check_slots
-from localfp4_kernels.moe.stack import ExpertStack, check_stack
+from localfp4_kernels.moe.tiered import (
+    AnyStack,
+    TieredStack,
+    check_any_stack,
+    expert_base,
+    near_part,
+    slot_of,
+)
 from localfp4_kernels.pointwise.activations import ActivationFunction
 from localfp4_kernels.target import Target
 
 
 def grouped_gemv(
     x: Words,
-    stack: ExpertStack,
+    stack: AnyStack,
     experts: torch.Tensor,
     *,
     bias: torch.Tensor | None = None,
@@ -35,7 +42,8 @@ def grouped_gemv(
     Args:
         x: Of the T tokens, or of the ``T * k`` slots, in the order that
             :func:`~localfp4_kernels.linear.gemv.natural_words` names.
-        stack: 4-bit ``[E, N, K]``; under a gate, the gate's N/2 rows first.
+        stack: 4-bit ``[E, N, K]``; under a gate, the gate's N/2 rows first. One in two tiers is
+            read where each expert lies, and counts its reads, one per choice.
         experts: int32 ``[T, k]``.
         bias: ``[E, N]``, any floating type.
         activation: What is applied to the product; a gate joins its halves.
@@ -55,7 +63,7 @@ def grouped_gemv(
 
 def plan_grouped_gemv(
     x: Words,
-    stack: ExpertStack,
+    stack: AnyStack,
     experts: torch.Tensor,
     *,
     bias: torch.Tensor | None = None,
@@ -64,14 +72,15 @@ def plan_grouped_gemv(
     target: Target,
 ) -> Plan[torch.Tensor]:
     """Plan :func:`grouped_gemv`."""
-    if not isinstance(stack, FourBitWeight):
-        raise ValueError(f"stack must have 4-bit weights, not be a {type(stack).__name__}")
-    count, rows, columns = check_stack("stack", stack, like=experts)
+    near = near_part(stack)
+    if not isinstance(near, FourBitWeight):
+        raise ValueError(f"stack must have 4-bit weights, not be a {type(near).__name__}")
+    count, rows, columns = check_any_stack("stack", stack, like=experts)
     check_tensor("experts", experts, ("T", "k"), torch.int32)
     shape = (experts.shape[0], experts.shape[1])
     fanout = check_slots(x.shape[0], shape, bias, (count, rows), out_dtype, like=experts)
     width = check_activation(activation, rows, None)
-    check_words(x, stack, target)
+    check_words(x, near, target)
     slots = experts.numel()
     tile = gemv_tile(slots * rows, columns, target)
     out = torch.empty(slots, width, dtype=out_dtype, device=experts.device)
@@ -82,9 +91,8 @@ def plan_grouped_gemv(
         {
             "x_ptr": x.data,
             "x_scale_ptr": x.scale,
-            "packed_ptr": stack.packed.view(torch.int64),
-            "scale_ptr": stack.scale,
-            "row_scale_ptr": stack.row_scale,
+            **_weights(near),
+            **_far_arguments(stack),
             "bias_ptr": bias,
             "experts_ptr": experts,
             "out_ptr": out,
@@ -92,11 +100,11 @@ def plan_grouped_gemv(
         {
             "N": rows,
             "K": columns,
-            "GROUP": stack.group,
-            "FORMAT": stack.scale_format,
+            "GROUP": near.group,
+            "FORMAT": near.scale_format,
             "FANOUT": fanout,
             "ACTIVATION": activation,
-            "ROUTE": code_route(stack, target),
+            "ROUTE": code_route(near, target),
             "HARDWARE": target.has_fp8,
             "BLOCK_N": tile.block_n,
             "BLOCK_K": tile.block_k,
@@ -106,6 +114,22 @@ def plan_grouped_gemv(
     return Plan((launch,), out)
 
 
+def _weights(stack: FourBitWeight, tier: str = "") -> dict[str, torch.Tensor | None]:
+    return {
+        f"{tier}packed_ptr": stack.packed.view(torch.int64),
+        f"{tier}scale_ptr": stack.scale,
+        f"{tier}row_scale_ptr": stack.row_scale,
+    }
+
+
+def _far_arguments(stack: AnyStack) -> dict[str, torch.Tensor | None]:
+    """Return what experts in main memory are read by; nothing where all are on the card."""
+    if isinstance(stack, TieredStack) and isinstance(stack.far, FourBitWeight):
+        return {**_weights(stack.far, "far_"), "where_ptr": stack.where, "reads_ptr": stack.reads}
+    names = ("far_packed_ptr", "far_scale_ptr", "far_row_scale_ptr", "where_ptr", "reads_ptr")
+    return dict.fromkeys(names)
+
+
 @triton.jit
 def _grouped_gemv_kernel(
     x_ptr,
@@ -113,6 +137,11 @@ def _grouped_gemv_kernel(
     packed_ptr,
     scale_ptr,
     row_scale_ptr,
+    far_packed_ptr,
+    far_scale_ptr,
+    far_row_scale_ptr,
+    where_ptr,
+    reads_ptr,
     bias_ptr,
     experts_ptr,
     out_ptr,
@@ -131,6 +160,9 @@ def _grouped_gemv_kernel(
     slot = tl.program_id(1)
     token = slot // FANOUT
     expert = tl.load(experts_ptr + slot).to(tl.int64)
+    if reads_ptr is not None:
+        tl.atomic_add(reads_ptr + expert, 1, mask=tl.program_id(0) == 0, sem="relaxed")
+    near = slot_of(where_ptr, expert)
     PAIRED: tl.constexpr = paired(ACTIVATION)
     OUT: tl.constexpr = N // 2 if PAIRED else N
     BLOCK_OUT: tl.constexpr = BLOCK_N // 2 if PAIRED else BLOCK_N
@@ -141,8 +173,8 @@ def _grouped_gemv_kernel(
         rows = tl.minimum(first + tl.arange(0, BLOCK_N), N - 1)
     sums = gemv_accumulate(
         x_ptr + token * (K // 2),
-        packed_ptr + expert * (N * (K // 16)),
-        scale_ptr + expert * (N * (K // GROUP)),
+        expert_base(packed_ptr, far_packed_ptr, near, expert, N * (K // 16)),
+        expert_base(scale_ptr, far_scale_ptr, near, expert, N * (K // GROUP)),
         rows,
         K,
         GROUP,
@@ -152,10 +184,10 @@ def _grouped_gemv_kernel(
         BLOCK_N,
         BLOCK_K,
     )
-    place = expert * N + rows
-    y = sums * tl.load(row_scale_ptr + place) * tl.load(x_scale_ptr + token)
+    row_scale_ptr = expert_base(row_scale_ptr, far_row_scale_ptr, near, expert, N)
+    y = sums * tl.load(row_scale_ptr + rows) * tl.load(x_scale_ptr + token)
     if bias_ptr is not None:
-        y += tl.load(bias_ptr + place).to(tl.float32)
+        y += tl.load(bias_ptr + expert * N + rows).to(tl.float32)
     y = activate(y, ACTIVATION)
     column = first + tl.arange(0, BLOCK_OUT)
     y = y.to(out_ptr.dtype.element_ty)

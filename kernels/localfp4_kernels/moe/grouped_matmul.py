@@ -9,19 +9,21 @@ import torch
 import triton
 import triton.language as tl
 
-from localfp4_kernels.formats.decode import code_unit
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.linear.activation import Activation
-from localfp4_kernels.linear.fp8 import fp8_loop
 from localfp4_kernels.linear.gate import activate, check_activation, gate_rows, paired
-from localfp4_kernels.linear.w4a4 import w4a4_loop
-from localfp4_kernels.linear.w4a8 import refold, w4a8_loop
-from localfp4_kernels.linear.w4a16 import w4a16_loop
-from localfp4_kernels.moe.dense import dense_loop
 from localfp4_kernels.moe.operands import operands
+from localfp4_kernels.moe.product import tile_product
 from localfp4_kernels.moe.slots import check_slots
 from localfp4_kernels.moe.sort import SortedSlots
-from localfp4_kernels.moe.stack import ExpertStack, check_stack
+from localfp4_kernels.moe.tiered import (
+    AnyStack,
+    TieredStack,
+    check_any_stack,
+    expert_base,
+    near_part,
+    slot_of,
+)
 from localfp4_kernels.moe.tiles import grouped_tile
 from localfp4_kernels.pointwise.activations import ActivationFunction
 from localfp4_kernels.target import Target
@@ -29,7 +31,7 @@ from localfp4_kernels.target import Target
 
 def grouped_matmul(
     x: torch.Tensor | Activation,
-    stack: ExpertStack,
+    stack: AnyStack,
     slots: SortedSlots,
     *,
     bias: torch.Tensor | None = None,
@@ -43,7 +45,9 @@ def grouped_matmul(
         x: Of the T tokens, or of the ``T * k`` slots. 4-bit weights take ``Planes``, ``Fp8Planes``
             or ``Fp4Rows``, 8-bit weights ``[T, K]`` or ``Fp8Rows``, others ``[T, K]`` of their
             own type.
-        stack: ``[E, N, K]``; under a gate, the gate's N/2 rows first.
+        stack: ``[E, N, K]``; under a gate, the gate's N/2 rows first. Of one in two tiers, absent
+            experts should be staged (:func:`~localfp4_kernels.moe.stage.stage_experts`): each
+            block of slots reads its expert's matrix.
         slots: Sorted by expert, in blocks of :func:`~localfp4_kernels.moe.tiles.block_rows`.
         bias: ``[E, N]``, any floating type.
         activation: What is applied to the product; a gate joins its halves, except of weights
@@ -65,7 +69,7 @@ def grouped_matmul(
 
 def plan_grouped_matmul(
     x: torch.Tensor | Activation,
-    stack: ExpertStack,
+    stack: AnyStack,
     slots: SortedSlots,
     *,
     bias: torch.Tensor | None = None,
@@ -74,13 +78,13 @@ def plan_grouped_matmul(
     target: Target,
 ) -> Plan[torch.Tensor]:
     """Plan :func:`grouped_matmul`."""
-    count, rows, columns = check_stack("stack", stack, like=slots.slots)
+    count, rows, columns = check_any_stack("stack", stack, like=slots.slots)
     inputs = x.shape[0]
     fanout = check_slots(inputs, slots.shape, bias, (count, rows), out_dtype, like=slots.slots)
     width = check_activation(activation, rows, None)
     if inputs * columns >= 2**31:
         raise ValueError(f"x must have fewer than 2^31 elements, not {inputs} x {columns}")
-    parts = operands(x, stack, target)
+    parts = operands(x, near_part(stack), target)
     if width < rows and parts.blocks:
         raise ValueError("activation must not be a gate for weights scaled in blocks")
     tile = grouped_tile(parts.kernel, slots.rows, target)
@@ -97,6 +101,7 @@ def plan_grouped_matmul(
             "w_ptr": parts.w,
             "w_group_ptr": parts.w_group,
             "row_scale_ptr": parts.row_scale,
+            **_far_arguments(x, stack, target),
             "bias_ptr": bias,
             "slots_ptr": slots.slots,
             "experts_ptr": slots.experts,
@@ -124,6 +129,21 @@ def plan_grouped_matmul(
     return Plan((launch,), out)
 
 
+def _far_arguments(
+    x: torch.Tensor | Activation, stack: AnyStack, target: Target
+) -> dict[str, torch.Tensor | None]:
+    """Return what experts without a slot are read by; nothing where a stack is in one place."""
+    if not isinstance(stack, TieredStack):
+        return dict.fromkeys(("far_w_ptr", "far_w_group_ptr", "far_row_scale_ptr", "where_ptr"))
+    far = operands(x, stack.far, target)
+    return {
+        "far_w_ptr": far.w,
+        "far_w_group_ptr": far.w_group,
+        "far_row_scale_ptr": far.row_scale,
+        "where_ptr": stack.where,
+    }
+
+
 @triton.jit(do_not_specialize=["slots"])
 def _grouped_matmul_kernel(
     x_ptr,
@@ -132,6 +152,10 @@ def _grouped_matmul_kernel(
     w_ptr,
     w_group_ptr,
     row_scale_ptr,
+    far_w_ptr,
+    far_w_group_ptr,
+    far_row_scale_ptr,
+    where_ptr,
     bias_ptr,
     slots_ptr,
     experts_ptr,
@@ -165,17 +189,23 @@ def _grouped_matmul_kernel(
     rows = gate_rows(first, OUT, BN) if PAIRED else tl.minimum(first + tl.arange(0, BN), N - 1)
     slot = tl.load(slots_ptr + block * BM + tl.arange(0, BM))
     tokens = tl.minimum(slot, slots - 1) // FANOUT
-    y = _multiply(
+    near = slot_of(where_ptr, expert)
+    FOUR_BIT: tl.constexpr = FORMAT is not None
+    W_SIZE: tl.constexpr = N * (K // 2) if FOUR_BIT else N * K
+    w_ptr = expert_base(w_ptr, far_w_ptr, near, expert, W_SIZE)
+    if w_group_ptr is not None:
+        COLUMN_BLOCKS: tl.constexpr = (K + 127) // 128
+        SCALES: tl.constexpr = N * (K // GROUP) if FOUR_BIT else (N + 127) // 128 * COLUMN_BLOCKS
+        w_group_ptr = expert_base(w_group_ptr, far_w_group_ptr, near, expert, SCALES)
+    y = tile_product(
         x_ptr,
         x_scale_ptr,
         x_group_ptr,
         w_ptr,
         w_group_ptr,
-        expert,
         first,
         rows,
         tokens,
-        N,
         K,
         KERNEL,
         BLOCKS,
@@ -190,7 +220,8 @@ def _grouped_matmul_kernel(
         BK,
     )
     if row_scale_ptr is not None:
-        y *= tl.load(row_scale_ptr + expert * N + rows)[:, None]
+        row_scale_ptr = expert_base(row_scale_ptr, far_row_scale_ptr, near, expert, N)
+        y *= tl.load(row_scale_ptr + rows)[:, None]
     if x_scale_ptr is not None and not BLOCKS:
         y *= tl.load(x_scale_ptr + tokens)[None, :]
     if bias_ptr is not None:
@@ -200,112 +231,3 @@ def _grouped_matmul_kernel(
     place = slot.to(tl.int64)[None, :] * OUT + column[:, None]
     wanted = (slot < slots)[None, :] & (column < OUT)[:, None]
     tl.store(out_ptr + place, y.to(out_ptr.dtype.element_ty), wanted)
-
-
-@triton.jit
-def _multiply(
-    x_ptr,
-    x_scale_ptr,
-    x_group_ptr,
-    w_ptr,
-    w_group_ptr,
-    expert,
-    first,
-    rows,
-    tokens,
-    N: tl.constexpr,
-    K: tl.constexpr,
-    KERNEL: tl.constexpr,
-    BLOCKS: tl.constexpr,
-    GROUP: tl.constexpr,
-    FORMAT: tl.constexpr,
-    DOT: tl.constexpr,
-    CODES: tl.constexpr,
-    HARDWARE: tl.constexpr,
-    INTERPRETED: tl.constexpr,
-    BM: tl.constexpr,
-    BN: tl.constexpr,
-    BK: tl.constexpr,
-):
-    """Return float32 ``[BN, BM]``: an expert's rows times tokens, up to scales of both."""
-    if FORMAT is not None:
-        w_ptr += expert * (N * (K // 2))
-        w_group_ptr += expert * (N * (K // GROUP))
-    else:
-        w_ptr += expert * (N * K)
-    if KERNEL == "w4a16":
-        ROUNDS: tl.constexpr = (K + BK - 1) // BK
-        y = w4a16_loop(
-            x_ptr,
-            w_ptr,
-            w_group_ptr,
-            rows,
-            tokens,
-            0,
-            ROUNDS,
-            K,
-            GROUP,
-            FORMAT,
-            CODES,
-            HARDWARE,
-            BM,
-            BN,
-            BK,
-        )
-        y *= code_unit(CODES)
-    elif KERNEL == "w4a8":
-        y = w4a8_loop(
-            x_ptr,
-            w_ptr,
-            w_group_ptr,
-            rows,
-            tokens,
-            K,
-            GROUP,
-            FORMAT,
-            CODES,
-            HARDWARE,
-            DOT,
-            BM,
-            BN,
-            BK,
-        )
-        y *= 1.0 / refold(FORMAT)
-    elif KERNEL == "w4a4":
-        y = w4a4_loop(
-            x_ptr,
-            x_group_ptr,
-            w_ptr,
-            w_group_ptr,
-            rows,
-            tokens,
-            K,
-            GROUP,
-            FORMAT,
-            INTERPRETED,
-            BM,
-            BN,
-            BK,
-        )
-    elif KERNEL == "dense":
-        y = dense_loop(x_ptr, w_ptr, rows, tokens, K, INTERPRETED, BM, BN, BK)
-    else:
-        if BLOCKS:
-            COLUMN_BLOCKS: tl.constexpr = (K + 127) // 128
-            w_group_ptr += (expert * ((N + 127) // 128) + first // 128) * COLUMN_BLOCKS
-        y = fp8_loop(
-            x_ptr,
-            x_scale_ptr,
-            w_ptr,
-            w_group_ptr,
-            rows,
-            tokens,
-            K,
-            BLOCKS,
-            HARDWARE,
-            DOT,
-            BM,
-            BN,
-            BK,
-        )
-    return y

@@ -2,7 +2,8 @@
 
 A few tokens decode with matrix-vector products, all choices of all tokens in one launch. More are
 sorted by expert and multiplied in tiles. Either way nothing waits for the device, and what is
-launched depends on the number of tokens alone, so that a CUDA graph can replay it.
+launched depends on the number of tokens alone, so that a CUDA graph can replay it. Experts in main
+memory are read from there by a few tokens, and brought to the card before more are multiplied.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from localfp4_kernels.moe.combine import plan_combine
 from localfp4_kernels.moe.grouped_gemv import plan_grouped_gemv
 from localfp4_kernels.moe.grouped_matmul import plan_grouped_matmul
 from localfp4_kernels.moe.sort import plan_sort_slots
-from localfp4_kernels.moe.stack import ExpertStack, check_stack
+from localfp4_kernels.moe.stack import ExpertStack
+from localfp4_kernels.moe.stage import plan_stage_experts
+from localfp4_kernels.moe.tiered import AnyStack, TieredStack, check_any_stack, near_part
 from localfp4_kernels.moe.tiles import block_rows
 from localfp4_kernels.pointwise.activations import ActivationFunction, halves
 from localfp4_kernels.target import Target
@@ -37,8 +40,8 @@ T = TypeVar("T")
 
 def moe(
     x: torch.Tensor,
-    gate_up: ExpertStack,
-    down: ExpertStack,
+    gate_up: AnyStack,
+    down: AnyStack,
     weights: torch.Tensor,
     experts: torch.Tensor,
     kernel: Kernel,
@@ -47,13 +50,15 @@ def moe(
     gate_up_bias: torch.Tensor | None = None,
     down_bias: torch.Tensor | None = None,
     added: torch.Tensor | None = None,
+    form: Any = None,
     target: Target,
 ) -> torch.Tensor:
     """Run the chosen experts' networks and add up their weighted outputs.
 
     Args:
         x: ``[T, H]``.
-        gate_up: ``[E, 2 I, H]``, gate rows first; without a gate ``[E, I, H]``.
+        gate_up: ``[E, 2 I, H]``, gate rows first; without a gate ``[E, I, H]``. It may be in two
+            tiers, and then counts which experts were read.
         down: ``[E, H, I]``, stored as ``gate_up`` is.
         weights: float32 ``[T, k]``.
         experts: int32 ``[T, k]``, each in ``0 .. E - 1``.
@@ -63,6 +68,7 @@ def moe(
         gate_up_bias: As many as rows of ``gate_up``, ``[E, 2 I]``, any floating type.
         down_bias: ``[E, H]``, any floating type.
         added: ``[T, H]``; added at the end, such as the output of a shared expert.
+        form: What the sink of :func:`moe_sink` made of ``x``, where that has been done.
         target: What it runs on.
 
     Returns:
@@ -83,14 +89,15 @@ def moe(
         gate_up_bias=gate_up_bias,
         down_bias=down_bias,
         added=added,
+        form=form,
         target=target,
     ).run()
 
 
 def plan_moe(
     x: torch.Tensor,
-    gate_up: ExpertStack,
-    down: ExpertStack,
+    gate_up: AnyStack,
+    down: AnyStack,
     weights: torch.Tensor,
     experts: torch.Tensor,
     kernel: Kernel,
@@ -99,11 +106,12 @@ def plan_moe(
     gate_up_bias: torch.Tensor | None = None,
     down_bias: torch.Tensor | None = None,
     added: torch.Tensor | None = None,
+    form: Any = None,
     target: Target,
 ) -> Plan[torch.Tensor]:
     """Plan :func:`moe`."""
     count = _check(x, gate_up, down, weights, experts, halves(activation))
-    way = _way(kernel, gate_up, x, target)
+    way = _way(kernel, near_part(gate_up), len(x), x.dtype, target)
     steps = _Steps()
     slots = None
     if way.kernel is not Kernel.GEMV:
@@ -111,12 +119,11 @@ def plan_moe(
         slots = steps.add(plan_sort_slots(experts, count, rows, target=target))
 
     def multiply(
-        source: Source,
-        stack: ExpertStack,
+        form: Any,
+        stack: AnyStack,
         bias: torch.Tensor | None,
         activation: ActivationFunction | None = None,
     ) -> torch.Tensor:
-        form = _form(steps, source, way, target)
         if slots is None:
             # So few rows cost nothing in float32.
             plan = plan_grouped_gemv(
@@ -129,6 +136,8 @@ def plan_moe(
                 target=target,
             )
         else:
+            if isinstance(stack, TieredStack):
+                stack = steps.add(plan_stage_experts(stack, slots, target=target))
             plan = plan_grouped_matmul(
                 form,
                 stack,
@@ -140,14 +149,34 @@ def plan_moe(
             )
         return steps.add(plan)
 
+    if form is None:
+        form = _form(steps, Rows(x), way, target)
     hidden: Source
     if way.fuses_gate:
-        hidden = Rows(multiply(Rows(x), gate_up, gate_up_bias, activation))
+        hidden = Rows(multiply(form, gate_up, gate_up_bias, activation))
     else:
-        hidden = activated(multiply(Rows(x), gate_up, gate_up_bias), activation)
-    outputs = multiply(hidden, down, down_bias)
+        hidden = activated(multiply(form, gate_up, gate_up_bias), activation)
+    outputs = multiply(_form(steps, hidden, way, target), down, down_bias)
     out = steps.add(plan_combine(outputs, weights, added=added, dtype=x.dtype, target=target))
     return Plan(tuple(steps.launches), out)
+
+
+def moe_sink(
+    gate_up: AnyStack, kernel: Kernel, tokens: int, dtype: torch.dtype, *, target: Target
+) -> Sink[Any]:
+    """Return the form in which :func:`moe` reads its input, for who computes that anyway.
+
+    Args:
+        gate_up: As there.
+        kernel: As there.
+        tokens: Rows of the input.
+        dtype: Type of the input.
+        target: What runs it.
+
+    Raises:
+        ValueError: The kernel does not take such weights.
+    """
+    return _way(kernel, near_part(gate_up), tokens, dtype, target).sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +213,11 @@ def _form(steps: _Steps, source: Source, way: _Way, target: Target) -> Any:
     return steps.add(plan_produce(source, way.sink, target=target))
 
 
-def _way(kernel: Kernel, stack: ExpertStack, x: torch.Tensor, target: Target) -> _Way:
+def _way(
+    kernel: Kernel, stack: ExpertStack, tokens: int, dtype: torch.dtype, target: Target
+) -> _Way:
     if isinstance(stack, FourBitWeight):
-        if kernel in (Kernel.GEMV, Kernel.W4A16) and x.shape[0] <= GEMV_TOKENS:
+        if kernel in (Kernel.GEMV, Kernel.W4A16) and tokens <= GEMV_TOKENS:
             return _Way(Kernel.GEMV, ToWords(natural_words(stack, target)))
         if kernel in (Kernel.GEMV, Kernel.W4A16):
             return _Way(Kernel.W4A16, ToPlanes())
@@ -197,18 +228,18 @@ def _way(kernel: Kernel, stack: ExpertStack, x: torch.Tensor, target: Target) ->
             return _Way(kernel, ToNvfp4() if stack.scale_format == "e4m3" else ToMxfp4())
     elif isinstance(stack, Fp8Weight):
         if kernel in (Kernel.FP8_GEMV, Kernel.W8A16):
-            return _Way(Kernel.W8A16, ToRows(x.dtype), not stack.blocks)
+            return _Way(Kernel.W8A16, ToRows(dtype), not stack.blocks)
         if kernel is Kernel.W8A8:
             return _Way(kernel, ToFp8Rows(stack.blocks), not stack.blocks)
     elif isinstance(stack, torch.Tensor) and kernel is Kernel.DENSE:
-        return _Way(kernel, ToRows(x.dtype))
+        return _Way(kernel, ToRows(dtype))
     raise ValueError(f"kernel {kernel} does not take weights stored as {type(stack).__name__}")
 
 
 def _check(
     x: torch.Tensor,
-    gate_up: ExpertStack,
-    down: ExpertStack,
+    gate_up: AnyStack,
+    down: AnyStack,
     weights: torch.Tensor,
     experts: torch.Tensor,
     halves: int,
@@ -218,14 +249,15 @@ def _check(
     tokens, hidden = x.shape
     check_tensor("experts", experts, (tokens, "k"), torch.int32, like=x)
     check_tensor("weights", weights, tuple(experts.shape), torch.float32, like=x)
-    count, rows, width = check_stack("gate_up", gate_up, like=x)
+    count, rows, width = check_any_stack("gate_up", gate_up, like=x)
     if width != hidden:
         raise ValueError(f"gate_up must have {hidden} columns as x has, not {width}")
-    if type(down) is not type(gate_up):
+    stored, wanted = near_part(down), near_part(gate_up)
+    if type(stored) is not type(wanted):
         raise ValueError(
-            f"down must be stored as gate_up, {type(gate_up).__name__}, not {type(down).__name__}"
+            f"down must be stored as gate_up, {type(wanted).__name__}, not {type(stored).__name__}"
         )
-    found = check_stack("down", down, like=x)
+    found = check_any_stack("down", down, like=x)
     if found != (count, hidden, rows // halves):
         raise ValueError(f"down must be {[count, hidden, rows // halves]}, not {list(found)}")
     return count

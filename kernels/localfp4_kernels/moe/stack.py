@@ -1,6 +1,8 @@
 """Stacks of experts' matrices ``[E, N, K]``, however they are stored."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 
@@ -23,6 +25,22 @@ def stack_shape(stack: ExpertStack) -> tuple[int, int, int]:
     if isinstance(stack, Fp8Weight):
         return stack.data.shape[0], *stack.shape
     return stack.shape[0], stack.shape[1], stack.shape[2]
+
+
+def stack_tensors(stack: ExpertStack) -> dict[str, torch.Tensor]:
+    """Return the tensors ``[E, ...]`` of a stack by their names; that of a plain one has none."""
+    if isinstance(stack, torch.Tensor):
+        return {"": stack}
+    parts = ((field.name, getattr(stack, field.name)) for field in fields(stack))
+    return {name: part for name, part in parts if isinstance(part, torch.Tensor)}
+
+
+def with_stack_tensors(stack: ExpertStack, tensors: Mapping[str, torch.Tensor]) -> ExpertStack:
+    """Return a stack of the same kind with other tensors."""
+    if isinstance(stack, torch.Tensor):
+        return tensors[""]
+    changes: dict[str, Any] = dict(tensors)
+    return replace(stack, **changes)
 
 
 def check_stack(name: str, stack: ExpertStack, *, like: torch.Tensor) -> tuple[int, int, int]:
