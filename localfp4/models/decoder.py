@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from localfp4.models.attention import Angles
+from localfp4.models.attention import Angles, temperature_of
 from localfp4.models.batch import ForwardBatch
 from localfp4.models.cache import Cache
 from localfp4.models.execution import Execution
@@ -16,7 +16,9 @@ from localfp4.models.mtp import MtpHead
 from localfp4.models.norm import Norm
 from localfp4.models.per_layer_input import PerLayerEmbedding
 from localfp4.models.size import weight_bytes
-from localfp4.models.spec import DecoderSpec, RopeSpec
+from localfp4.models.spec import AttentionSpec, DecoderSpec, RopeSpec
+from localfp4.models.stream import as_input, open_stream
+from localfp4.models.tokens import rows_of
 from localfp4_kernels.pointwise.rope import rope_angles_torch
 
 
@@ -59,11 +61,13 @@ class Decoder:
         x = self._embed(batch.token_ids)
         embedded = None
         if self.per_layer is not None:
-            embedded = self.per_layer.forward(batch.token_ids, x, batch.decodes)
+            tokens = as_input(x, batch.decodes, self.execution)
+            embedded = self.per_layer.forward(batch.token_ids, tokens, batch.decodes)
+        stream = open_stream(x, batch.decodes, self.execution)
         for index, (layer, cache) in enumerate(zip(self.layers, caches, strict=True)):
             part = None if embedded is None else embedded[:, index]
-            x = layer.forward(x, batch, cache, angles, self.spec.residual_scale, part)
-        return self.norm.forward(x)
+            layer.forward(stream, batch, cache, angles, self.spec.residual_scale, part)
+        return rows_of(stream.read(self.norm))
 
     def draft(
         self, hidden: torch.Tensor, batch: ForwardBatch, caches: Sequence[Cache]
@@ -81,7 +85,9 @@ class Decoder:
         if self.mtp is None:
             raise ValueError("this model has no head for multi-token prediction")
         embedded = self._embed(batch.token_ids)
-        return self.mtp.forward(hidden, embedded, batch, caches, self._angles(batch.positions))
+        x = self.mtp.join_rows(hidden, embedded, batch.decodes)
+        stream = open_stream(x, batch.decodes, self.execution)
+        return self.mtp.forward(stream, batch, caches, self._angles(batch.positions))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 logits ``[R, V]`` for rows of :meth:`forward`'s result.
@@ -92,22 +98,47 @@ class Decoder:
         if self.spec.logit_scale != 1:
             logits = logits * self.spec.logit_scale
         cap = self.spec.logit_soft_cap
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        if cap is None:
+            return logits
+        if self.execution.target is None:
+            return torch.tanh(logits / cap) * cap
+        from localfp4_kernels.pointwise.soft_cap import soft_cap
+
+        return soft_cap(logits.contiguous(), cap, target=self.execution.target)
 
     def _embed(self, token_ids: torch.Tensor) -> torch.Tensor:
-        x = functional.embedding(token_ids, self.embedding).to(self.dtype)
-        return x if self.embedding_scale == 1 else x * self.embedding_scale
+        if self.execution.target is None:
+            x = functional.embedding(token_ids, self.embedding).to(self.dtype)
+            return x if self.embedding_scale == 1 else x * self.embedding_scale
+        # Triton takes a while to import, and only kernels need it.
+        from localfp4_kernels.pointwise.embedding import embedding
+
+        return embedding(
+            token_ids,
+            self.embedding,
+            scale=self.embedding_scale,
+            dtype=self.dtype,
+            target=self.execution.target,
+        )
 
     def _angles(self, positions: torch.Tensor) -> Angles:
-        return {
-            rope: rope_angles_torch(positions, frequencies, rope.attention_factor, self.dtype)
-            for rope, frequencies in self.frequencies.items()
-        }
+        # Kernels compute in float32 whatever they read, so that nothing needs to be rounded.
+        dtype = self.dtype if self.execution.target is None else torch.float32
+        mixers = (layer.mixer for layer in self.spec.layers)
+        attentions = (mixer for mixer in mixers if isinstance(mixer, AttentionSpec))
+        temperatures = {a.temperature for a in attentions if a.temperature is not None}
+        return Angles(
+            {
+                rope: rope_angles_torch(positions, frequencies, rope.attention_factor, dtype)
+                for rope, frequencies in self.frequencies.items()
+            },
+            {spec: temperature_of(spec, positions) for spec in temperatures},
+        )
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights on the device; what is shared counts once."""
-        beside = 0
+        device, beside = self.embedding.device, 0
         if self.per_layer is not None and self.per_layer.in_main_memory:
-            beside = self.per_layer.table.nbytes
-        return weight_bytes(self) - beside
+            beside = weight_bytes(self.per_layer.table, device=device)
+        return weight_bytes(self, device=device) - beside

@@ -10,6 +10,7 @@ import torch
 
 from localfp4.checkpoint.kinds import LinearKind
 from localfp4.checkpoint.read_stack import read_stack
+from localfp4.checkpoint.reader import OutlineReader
 from localfp4.checkpoint.stacks import Stack, stack_kind
 from localfp4.checkpoint.tensors import LinearTensors, with_tensors
 from localfp4.models.expand import expand
@@ -90,6 +91,12 @@ class SeparateExperts:
         """Read the parts of an expert as they are stored."""
         one = self.projection
         return [self.stored.read(prefix, one.rows, one.columns) for prefix in self.prefixes[expert]]
+
+    def foretell(self) -> None:
+        """Tell an outline, after the first expert's parts, that the others' will be read."""
+        reader = self.stored.reader
+        if isinstance(reader, OutlineReader):
+            reader.repeat(self.prefixes)
 
     def expanded(self) -> torch.Tensor:
         """Read it in the compute type, ``[E, N, K]``, gate rows first."""

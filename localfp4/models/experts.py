@@ -1,10 +1,12 @@
 """The experts of a mixture in plain torch."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from localfp4.models.spec import Activation
+from localfp4.models.tokens import Input
 from localfp4_kernels.moe.experts import moe_torch
 
 
@@ -27,7 +29,13 @@ class TorchExperts:
     down_bias: torch.Tensor | None = None
 
     def forward(
-        self, x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, decodes: int
+        self,
+        x: torch.Tensor,
+        weights: torch.Tensor,
+        experts: torch.Tensor,
+        decodes: int,
+        added: torch.Tensor | None = None,
+        form: Any = None,
     ) -> torch.Tensor:
         """Return the weighted sum of the chosen experts' outputs, ``[T, H]``.
 
@@ -36,8 +44,10 @@ class TorchExperts:
             weights: float32 ``[T, k]``.
             experts: int32 ``[T, k]``.
             decodes: Rows that decode, which makes no difference here.
+            added: ``[T, H]``, added to the sum.
+            form: Nothing.
         """
-        return moe_torch(
+        out = moe_torch(
             x,
             self.up,
             self.down,
@@ -47,3 +57,7 @@ class TorchExperts:
             gate_up_bias=self.up_bias,
             down_bias=self.down_bias,
         )
+        return out if added is None else out + added
+
+    def prepare(self, x: Input, decodes: int) -> None:
+        """Do nothing: plain rows are what is read here."""

@@ -1,7 +1,7 @@
 """The feed-forward half of a layer: a dense network, a mixture of experts, or both."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -9,21 +9,33 @@ from localfp4.models.linear import Linear
 from localfp4.models.norm import Norm
 from localfp4.models.router import Router
 from localfp4.models.spec import Activation
+from localfp4.models.tokens import Input, Tokens, rows_of
+from localfp4_kernels.linear.norm_source import Normed, Summed, Update
+from localfp4_kernels.linear.source import activated
 from localfp4_kernels.pointwise.activations import ACTIVATION_FUNCTIONS
 
 
 class FeedForward(Protocol):
     """What computes on each token."""
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, H]`` for ``x`` ``[T, H]``, whose first ``decodes`` rows decode."""
 
 
 class Experts(Protocol):
     """The experts of a mixture."""
 
+    def prepare(self, x: Input, decodes: int) -> Any:
+        """Bring rows into the experts' form as they are computed, or leave that to later."""
+
     def forward(
-        self, x: torch.Tensor, weights: torch.Tensor, experts: torch.Tensor, decodes: int
+        self,
+        x: torch.Tensor,
+        weights: torch.Tensor,
+        experts: torch.Tensor,
+        decodes: int,
+        added: torch.Tensor | None = None,
+        form: Any = None,
     ) -> torch.Tensor:
         """Return the weighted sum of the chosen experts' outputs, ``[T, H]``.
 
@@ -32,6 +44,8 @@ class Experts(Protocol):
             weights: float32 ``[T, k]``.
             experts: int32 ``[T, k]``.
             decodes: Rows that decode.
+            added: ``[T, H]``, added to the sum.
+            form: What :meth:`prepare` returned for ``x``.
         """
 
 
@@ -43,9 +57,22 @@ class Mlp:
     down: Linear
     activation: Activation
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
-        """Return ``[T, H]`` for ``x`` ``[T, H]``, whose first ``decodes`` rows decode."""
-        hidden = ACTIVATION_FUNCTIONS[self.activation](self.up.forward(x, decodes))
+    def forward(
+        self, x: Input, decodes: int = 0, token_gate: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return ``[T, H]`` for ``x`` ``[T, H]``, whose first ``decodes`` rows decode.
+
+        The sigmoid of ``token_gate`` ``[T, 1]`` multiplies the result; ``down`` must then have no
+        bias.
+        """
+        hidden = self.up.forward(x, decodes)
+        if isinstance(x, Tokens):
+            return self.down.forward(
+                x.then(activated(hidden, self.activation, token_gate)), decodes
+            )
+        hidden = ACTIVATION_FUNCTIONS[self.activation](hidden)
+        if token_gate is not None:
+            hidden = hidden * torch.sigmoid(token_gate)
         return self.down.forward(hidden, decodes)
 
 
@@ -70,23 +97,26 @@ class Moe:
     shared_gate: Linear | None = None
 
     def forward(
-        self, x: torch.Tensor, decodes: int = 0, router_input: torch.Tensor | None = None
+        self, x: Input, decodes: int = 0, router_input: Input | None = None
     ) -> torch.Tensor:
         """Return ``[T, H]`` for ``x`` ``[T, H]``, whose first ``decodes`` rows decode.
 
         The router looks at ``router_input`` where there is one.
         """
+        # Several read the same rows: they are computed once, before the first does.
+        form = None if self.compress is not None else self.experts.prepare(x, decodes)
+        rows = rows_of(x)
         weights, chosen = self.router.forward(x if router_input is None else router_input, decodes)
-        inner = x if self.compress is None else self.compress.forward(x, decodes)
-        out = self.experts.forward(inner, weights, chosen, decodes)
-        if self.expand is not None:
-            out = self.expand.forward(out, decodes)
-        if self.shared is None:
-            return out
-        shared = self.shared.forward(x, decodes)
-        if self.shared_gate is not None:
-            shared = torch.sigmoid(self.shared_gate.forward(x, decodes)) * shared
-        return out + shared
+        shared = None if self.shared is None else self._run_shared(self.shared, x, decodes)
+        if self.compress is None or self.expand is None:
+            return self.experts.forward(rows, weights, chosen, decodes, shared, form)
+        inner = self.compress.forward(x, decodes)
+        out = self.expand.forward(self.experts.forward(inner, weights, chosen, decodes), decodes)
+        return out if shared is None else out + shared
+
+    def _run_shared(self, shared: Mlp, x: Input, decodes: int) -> torch.Tensor:
+        gate = None if self.shared_gate is None else self.shared_gate.forward(x, decodes)
+        return shared.forward(x, decodes, gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +130,12 @@ class ParallelMoe:
     moe: Moe
     moe_post_norm: Norm
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, H]`` for the residual stream ``x`` ``[T, H]``."""
-        dense = self.mlp.forward(self.mlp_norm.forward(x), decodes)
-        sparse = self.moe.forward(self.moe_norm.forward(x), decodes, router_input=x)
-        return self.mlp_post_norm.forward(dense) + self.moe_post_norm.forward(sparse)
+        dense = self.mlp.forward(self.mlp_norm.of(x), decodes)
+        sparse = self.moe.forward(self.moe_norm.of(x), decodes, router_input=x)
+        if not isinstance(x, Tokens):
+            return self.mlp_post_norm.forward(dense) + self.moe_post_norm.forward(sparse)
+        first = x.then(Normed(dense, self.mlp_post_norm.weight, self.mlp_post_norm.eps)).rows
+        norm = self.moe_post_norm
+        return x.then(Summed(sparse, Update(first, norm.weight), norm.eps)).rows

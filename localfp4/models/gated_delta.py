@@ -9,6 +9,7 @@ from localfp4.models.attention import Angles
 from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
+from localfp4.models.tokens import Input
 from localfp4_kernels.gated_delta.gates import DeltaGates
 from localfp4_kernels.gated_delta.heads import DeltaHeads
 
@@ -45,7 +46,7 @@ class DeltaProjections:
     ba: Linear
     by_head: bool
 
-    def forward(self, x: torch.Tensor, heads: DeltaHeads, decodes: int) -> Projected:
+    def forward(self, x: Input, heads: DeltaHeads, decodes: int) -> Projected:
         """Return the projections of ``x`` ``[T, H]``, whose first ``decodes`` rows decode."""
         qkvz, ba = self.qkvz.forward(x, decodes), self.ba.forward(x, decodes)
         if not self.by_head:
@@ -80,7 +81,9 @@ class DeltaOperators(Protocol):
     ) -> torch.Tensor:
         """Return ``[T, Hv, Dv]`` for the chunks of prompts; updates their slots."""
 
-    def gated_norm(self, layer: "GatedDelta", o: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def gated_norm(
+        self, layer: "GatedDelta", o: torch.Tensor, z: torch.Tensor, decodes: int
+    ) -> Input:
         """Return ``[T, Hv Dv]``: each head of ``o`` normalised, times SiLU of the gate."""
 
 
@@ -110,9 +113,7 @@ class GatedDelta:
     out: Linear
     operators: DeltaOperators
 
-    def forward(
-        self, x: torch.Tensor, batch: ForwardBatch, cache: Cache, angles: Angles
-    ) -> torch.Tensor:
+    def forward(self, x: Input, batch: ForwardBatch, cache: Cache, angles: Angles) -> torch.Tensor:
         """Return ``[T, H]`` for the normalised input ``x`` ``[T, H]``; knows no positions."""
         if not isinstance(cache, StateCache) or batch.states is None:
             raise TypeError("Gated DeltaNet needs slots for its states")
@@ -124,7 +125,8 @@ class GatedDelta:
             prompts = _rows(inputs, slice(batch.decodes, None))
             parts.append(self.operators.prefill(self, prompts, cache, batch.states))
         o = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return self.out.forward(self.operators.gated_norm(self, o, inputs.z), batch.decodes)
+        normed = self.operators.gated_norm(self, o, inputs.z, batch.decodes)
+        return self.out.forward(normed, batch.decodes)
 
     def _decode(
         self, inputs: Projected, decodes: int, cache: StateCache, states: SequenceStates

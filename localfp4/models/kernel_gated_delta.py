@@ -7,10 +7,11 @@ import torch
 from localfp4.models.batch import SequenceStates
 from localfp4.models.cache import StateCache
 from localfp4.models.gated_delta import GatedDelta, Projected
+from localfp4.models.tokens import Tokens
 from localfp4_kernels.gated_delta.chunked import gated_delta_chunked
 from localfp4_kernels.gated_delta.conv import causal_conv_prefill, causal_conv_update
-from localfp4_kernels.gated_delta.gated_norm import gated_rms_norm
 from localfp4_kernels.gated_delta.update import gated_delta_update
+from localfp4_kernels.linear.group_norm import GroupNormed
 from localfp4_kernels.target import Target
 
 
@@ -39,6 +40,10 @@ class KernelGatedDelta:
             qkv, layer.gates(inputs), cache.matrix, *where, layer.heads, target=self.target
         )
 
-    def gated_norm(self, layer: GatedDelta, o: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def gated_norm(
+        self, layer: GatedDelta, o: torch.Tensor, z: torch.Tensor, decodes: int
+    ) -> Tokens:
         """Return ``[T, Hv Dv]``: each head of ``o`` normalised, times SiLU of the gate."""
-        return gated_rms_norm(o, z, layer.norm, layer.norm_eps, target=self.target)
+        heads = layer.heads.v_heads
+        normed = GroupNormed(o.flatten(1), z, layer.norm, heads, layer.norm_eps, gate_first=False)
+        return Tokens(normed, decodes, self.target)

@@ -7,8 +7,11 @@ import torch
 from localfp4.models.batch import SequenceStates
 from localfp4.models.cache import StateCache
 from localfp4.models.mamba import StateSpace
+from localfp4.models.tokens import Tokens
 from localfp4_kernels.gated_delta.conv import causal_conv_prefill, causal_conv_update
 from localfp4_kernels.gated_delta.packing import PackedSequences
+from localfp4_kernels.linear.group_norm import GroupNormed
+from localfp4_kernels.linear.source import Rows, Source
 from localfp4_kernels.mamba2.chunked import mamba2_chunked
 from localfp4_kernels.mamba2.gated_norm import gated_group_norm
 from localfp4_kernels.mamba2.update import mamba2_update
@@ -67,8 +70,12 @@ class KernelRecurrence:
             target=self.target,
         )
 
-    def norm(self, space: StateSpace, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def norm(self, space: StateSpace, y: torch.Tensor, z: torch.Tensor, decodes: int) -> Tokens:
         """Return ``y`` gated by ``z``, then normalised, all ``[T, I]``."""
-        return gated_group_norm(
-            y, z, space.norm, space.heads.groups, space.norm_eps, target=self.target
-        )
+        groups, eps = space.heads.groups, space.norm_eps
+        source: Source = GroupNormed(y, z, space.norm, groups, eps, gate_first=True)
+        if y.shape[1] // groups & (y.shape[1] // groups - 1):
+            # Only groups of a power of two fit into a launch that also does what comes next.
+            normed = gated_group_norm(y, z, space.norm, groups, eps, target=self.target)
+            source = Rows(normed)
+        return Tokens(source, decodes, self.target)

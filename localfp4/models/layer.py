@@ -10,24 +10,15 @@ from localfp4.models.cache import Cache
 from localfp4.models.feed_forward import FeedForward
 from localfp4.models.norm import Norm
 from localfp4.models.per_layer_input import LayerInput
+from localfp4.models.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A mixer or a feed-forward network with the norms before and after it."""
+    """The norms before and after a mixer or a feed-forward network."""
 
     norm: Norm | None
     post_norm: Norm | None
-
-    def before(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the block computes on."""
-        return x if self.norm is None else self.norm.forward(x)
-
-    def after(self, x: torch.Tensor, update: torch.Tensor, scale: float) -> torch.Tensor:
-        """Return the residual stream ``x`` with the block's ``update`` added to it."""
-        if self.post_norm is not None:
-            update = self.post_norm.forward(update)
-        return x + (update if scale == 1 else update * scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +43,17 @@ class Layer:
 
     def forward(
         self,
-        x: torch.Tensor,
+        stream: Stream,
         batch: ForwardBatch,
         cache: Cache,
         angles: Angles,
         residual_scale: float = 1.0,
         embedded: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the residual stream ``[T, H]`` after the layer.
+    ) -> None:
+        """Add to the residual stream what the layer computes from it.
 
         Args:
-            x: The stream before it, ``[T, H]``.
+            stream: ``[T, H]``.
             batch: The step.
             cache: Of this layer.
             angles: For each distinct rotary embedding.
@@ -70,11 +61,15 @@ class Layer:
             embedded: ``[T, d]``, the layer's own embedding of the tokens.
         """
         if self.mixer is not None:
-            update = self.mixer.forward(self.mixer_block.before(x), batch, cache, angles)
-            x = self.mixer_block.after(x, update, residual_scale)
+            norms = self.mixer_block
+            update = self.mixer.forward(stream.read(norms.norm), batch, cache, angles)
+            stream.add(update, norms.post_norm, residual_scale)
         if self.feed_forward is not None:
-            update = self.feed_forward.forward(self.feed_forward_block.before(x), batch.decodes)
-            x = self.feed_forward_block.after(x, update, residual_scale)
+            norms = self.feed_forward_block
+            update = self.feed_forward.forward(stream.read(norms.norm), batch.decodes)
+            stream.add(update, norms.post_norm, residual_scale)
         if self.layer_input is not None and embedded is not None:
-            x = self.layer_input.forward(x, embedded, batch.decodes)
-        return x if self.scalar is None else x * self.scalar
+            update = self.layer_input.forward(stream.read(None), embedded, batch.decodes)
+            stream.add(update, self.layer_input.norm)
+        if self.scalar is not None:
+            stream.multiply(self.scalar)

@@ -6,13 +6,14 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
+from localfp4.models.tokens import Input, rows_of
 from localfp4_kernels.linear.packed import pack_linear_torch, packed_linear_torch
 
 
 class Linear(Protocol):
     """``y = x W^T + b``."""
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, N]`` for ``x`` ``[T, K]``, whose first ``decodes`` rows decode."""
 
 
@@ -23,9 +24,9 @@ class DenseLinear:
     weight: torch.Tensor
     bias: torch.Tensor | None
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, N]`` for ``x`` ``[T, K]``, whatever its tokens belong to."""
-        return functional.linear(x, self.weight, self.bias)
+        return functional.linear(rows_of(x), self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class PackedLinear:
     packed: torch.Tensor
     bias: torch.Tensor | None
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1, whatever they belong to."""
-        return packed_linear_torch(x, self.packed, self.bias)
+        return packed_linear_torch(rows_of(x), self.packed, self.bias)
 
 
 def make_linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:

@@ -4,27 +4,33 @@ One tensor is in memory beside its destination at a time, so that loading peaks 
 stays resident. Names are the canonical ones of :mod:`localfp4.checkpoint.text_part`.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.kinds import Dense, linear_kind
-from localfp4.checkpoint.reader import OutlineReader, TensorReader
-from localfp4.errors import CheckpointError
+from localfp4.checkpoint.open_reader import open_outline_reader, open_reader
+from localfp4.checkpoint.reader import TensorReader
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import TORCH, Execution
-from localfp4.models.families import ties_embedding
+from localfp4.models.layer import Layer
 from localfp4.models.linear import Linear, make_linear
 from localfp4.models.load_layer import load_layer
 from localfp4.models.load_mtp import load_mtp
 from localfp4.models.load_norm import load_norm
 from localfp4.models.per_layer_input import PerLayerEmbedding
+from localfp4.models.pinned import locked_copy
+from localfp4.models.placement import Placement
 from localfp4.models.rope import rope_frequencies
 from localfp4.models.spec import AttentionSpec, DecoderSpec, MlaSpec, PerLayerInputSpec, RopeSpec
 from localfp4.models.stored import StoredWeights
-from localfp4.text.files import language_model_settings
+from localfp4.models.tying import shares_embedding
+
+WHOLE = Placement()
+"""Everything on the device."""
 
 
 def load_decoder(
@@ -34,6 +40,8 @@ def load_decoder(
     device: torch.device,
     execution: Execution = TORCH,
     context: int = 0,
+    placement: Placement = WHOLE,
+    order: Sequence[str] = (),
 ) -> Generator[LoadProgress, None, Decoder]:
     """Read all weights, yielding progress after each layer, and return the decoder.
 
@@ -44,19 +52,51 @@ def load_decoder(
         device: Where they go.
         execution: What runs; kernels keep quantised weights as they are stored.
         context: Longest context that will be run, in tokens.
+        placement: What lies in main memory; plain torch has everything on the device.
+        order: What an outline says of the order in which tensors are asked for: they are read
+            while earlier ones are packed and copied.
 
     Raises:
         CheckpointError: A tensor is missing or has another shape than the spec wants.
+        ContextError: There is not enough main memory for what is placed there.
         UnsupportedModelError: A weight is stored in a format that is not supported.
     """
-    with TensorReader(checkpoint) as reader:
-        return (yield from _load(reader, spec, dtype, device, execution, context))
+    with open_reader(checkpoint, device, order) as reader:
+        return (yield from _load(reader, spec, dtype, device, execution, context, placement))
 
 
 def outline_decoder(
-    checkpoint: Checkpoint, spec: DecoderSpec, dtype: torch.dtype, execution: Execution
+    checkpoint: Checkpoint,
+    spec: DecoderSpec,
+    dtype: torch.dtype,
+    execution: Execution,
+    placement: Placement = WHOLE,
 ) -> Decoder:
-    """Return the decoder with tensors that have shapes and no memory, from the headers alone.
+    """Return the decoder with tensors that have shapes and no memory; see :func:`outline`."""
+    return outline(checkpoint, spec, dtype, execution, placement).decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A decoder without values.
+
+    Attributes:
+        decoder: Its tensors have shapes and no memory.
+        order: Names of tensors in the order in which loading asks for them.
+    """
+
+    decoder: Decoder
+    order: tuple[str, ...]
+
+
+def outline(
+    checkpoint: Checkpoint,
+    spec: DecoderSpec,
+    dtype: torch.dtype,
+    execution: Execution,
+    placement: Placement = WHOLE,
+) -> Outline:
+    """Return the outline of a decoder, from the headers alone.
 
     Its size is exact, and running it shows which kernels the model launches.
 
@@ -64,14 +104,13 @@ def outline_decoder(
         CheckpointError: A tensor is missing or has another shape than the spec wants.
         UnsupportedModelError: A weight is stored in a format that is not supported.
     """
-    with OutlineReader(checkpoint) as reader:
-        loading = _load(reader, spec, dtype, torch.device("meta"), execution, context=0)
+    with open_outline_reader(checkpoint) as reader:
+        loading = _load(reader, spec, dtype, torch.device("meta"), execution, 0, placement)
         while True:
             try:
                 next(loading)
             except StopIteration as finished:
-                decoder: Decoder = finished.value
-                return decoder
+                return Outline(finished.value, tuple(reader.names))
 
 
 def _load(
@@ -81,6 +120,7 @@ def _load(
     device: torch.device,
     execution: Execution,
     context: int,
+    placement: Placement,
 ) -> Generator[LoadProgress, None, Decoder]:
     total = reader.checkpoint.total_bytes
     stored = StoredWeights(reader, dtype, device, execution)
@@ -90,8 +130,9 @@ def _load(
     if spec.per_layer_input is not None:
         per_layer = _per_layer_embedding(stored, spec, spec.per_layer_input)
     layers = []
+    settle = _settling(placement, spec, device, execution)
     for index, layer in enumerate(spec.layers):
-        layers.append(load_layer(stored, f"model.layers.{index}", layer, spec))
+        layers.append(settle(load_layer(stored, f"model.layers.{index}", layer, spec), index))
         yield LoadProgress("reading weights", reader.bytes_read, total)
     decoder = Decoder(
         spec=spec,
@@ -111,29 +152,20 @@ def _load(
     return decoder
 
 
-def shares_embedding(checkpoint: Checkpoint) -> bool:
-    """Say whether the embedding serves as the output projection.
+def _settling(
+    placement: Placement, spec: DecoderSpec, device: torch.device, execution: Execution
+) -> Callable[[Layer, int], Layer]:
+    """Return what puts a layer's weights where they belong, once they are loaded."""
+    if placement.is_whole or execution.target is None:
+        return lambda layer, _: layer
+    # Triton takes a while to import, and only kernels need it.
+    from localfp4.models.residence import Residence
 
-    The tensors decide: exporters leave a stale flag beside a head of its own.
-
-    Raises:
-        CheckpointError: There is no head, and the config does not say that the embedding is one.
-    """
-    if any(name.startswith("lm_head.") for name in checkpoint.tensors):
-        return False
-    settings = dict(checkpoint.config)
-    holders = (settings, language_model_settings(settings) or {})
-    said = [tied for h in holders if (tied := h.get("tie_word_embeddings")) is not None]
-    if not (any(said) if said else ties_embedding(settings)):
-        raise CheckpointError(
-            "The checkpoint has no lm_head.weight, and its config.json does not tie the output to "
-            "the embedding; download it again."
-        )
-    return True
+    return Residence(placement, len(spec.layers), device).settle
 
 
 def _embedding(stored: StoredWeights, name: str, shape: tuple[int, int]) -> torch.Tensor:
-    """Read an embedding; its rows are looked up, so a smaller stored type is kept.
+    """Read an embedding; its rows are looked up, so a smaller stored type of 16 bits is kept.
 
     One of the compute type stays where it was read: a table of gigabytes is not copied.
     """
@@ -142,7 +174,7 @@ def _embedding(stored: StoredWeights, name: str, shape: tuple[int, int]) -> torc
     if not isinstance(kind, Dense) or info is None or info.shape != shape:
         return stored.matrix(name, shape)
     table = stored.reader.read(f"{name}.weight")
-    smaller = table.dtype.itemsize < stored.dtype.itemsize
+    smaller = 1 < table.dtype.itemsize < stored.dtype.itemsize
     return table.to(stored.device, table.dtype if smaller else stored.dtype)
 
 
@@ -150,16 +182,20 @@ def _per_layer_embedding(
     stored: StoredWeights, spec: DecoderSpec, inputs: PerLayerInputSpec
 ) -> PerLayerEmbedding:
     width = len(spec.layers) * inputs.size
-    beside = stored
+    name, shape = "model.embed_tokens_per_layer", (inputs.vocab_size, width)
     if stored.device.type == "cuda" and stored.execution.target is not None:
         beside = StoredWeights(stored.reader, stored.dtype, torch.device("cpu"), stored.execution)
+        table = locked_copy(_embedding(beside, name, shape))
+    else:
+        table = _embedding(stored, name, shape)
     return PerLayerEmbedding(
-        table=_embedding(beside, "model.embed_tokens_per_layer", (inputs.vocab_size, width)),
+        table=table,
         projection=stored.linear(
             ["model.per_layer_model_projection"], [width], spec.hidden_size, bias=False
         ),
         norm=load_norm(stored, "model.per_layer_projection_norm", inputs.size, spec.norm),
         size=inputs.size,
+        half=torch.full((1,), 0.5**0.5, device=stored.device),
         in_main_memory=stored.execution.target is not None,
     )
 

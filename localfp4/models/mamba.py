@@ -11,6 +11,7 @@ from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
 from localfp4.models.spec import MambaSpec
+from localfp4.models.tokens import Input
 from localfp4_kernels.gated_delta.packing import PackedSequences
 from localfp4_kernels.mamba2.heads import SsmHeads
 from localfp4_kernels.mamba2.time_steps import TimeSteps
@@ -73,7 +74,7 @@ class Recurrence(Protocol):
     ) -> torch.Tensor:
         """Return ``[T, I]`` for chunks of prompts, ``xbc [T, C]`` and ``dt [T, heads]``."""
 
-    def norm(self, space: StateSpace, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def norm(self, space: StateSpace, y: torch.Tensor, z: torch.Tensor, decodes: int) -> Input:
         """Return ``y`` gated by ``z``, then normalised, all ``[T, I]``."""
 
 
@@ -95,9 +96,7 @@ class Mamba:
     out: Linear
     recurrence: Recurrence
 
-    def forward(
-        self, x: torch.Tensor, batch: ForwardBatch, cache: Cache, angles: Angles
-    ) -> torch.Tensor:
+    def forward(self, x: Input, batch: ForwardBatch, cache: Cache, angles: Angles) -> torch.Tensor:
         """Return ``[T, H]`` for the normalised input ``x`` ``[T, H]``; positions do not matter."""
         if not isinstance(cache, StateCache) or batch.states is None:
             raise TypeError("Mamba-2 needs states")
@@ -111,7 +110,9 @@ class Mamba:
             rest = (xbc[first:], dt[first:], cache, states, states.packed)
             parts.append(self.recurrence.prefill(self.space, *rest))
         y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return self.out.forward(self.recurrence.norm(self.space, y, z), batch.decodes)
+        return self.out.forward(
+            self.recurrence.norm(self.space, y, z, batch.decodes), batch.decodes
+        )
 
     def _decode(self, cache: StateCache) -> Callable[..., torch.Tensor]:
         """Return what moves states on by one token each."""

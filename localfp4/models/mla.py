@@ -15,6 +15,8 @@ from localfp4.models.cache import Cache, LayerCache
 from localfp4.models.linear import Linear
 from localfp4.models.norm import Norm
 from localfp4.models.spec import MlaSpec
+from localfp4.models.tokens import Input, Tokens
+from localfp4_kernels.linear.norm_source import Normed
 from localfp4_kernels.mla.torch_mla import (
     latent_rope_write_torch,
     mla_decode_torch,
@@ -64,19 +66,19 @@ class LatentAttention:
     out: Linear
     attend: AttendLatents
 
-    def forward(
-        self, x: torch.Tensor, batch: ForwardBatch, cache: Cache, angles: Angles
-    ) -> torch.Tensor:
+    def forward(self, x: Input, batch: ForwardBatch, cache: Cache, angles: Angles) -> torch.Tensor:
         """Return the attention's output ``[T, H]`` for the normalised input ``x`` ``[T, H]``."""
         if not isinstance(cache, LayerCache):
             raise TypeError("latent attention needs pages")
         spec = self.spec
         down = self.down.forward(x, batch.decodes)
         compressed, kv = down.tensor_split((-spec.kv_rank - spec.rope_dim,), dim=1)
-        if self.query_norm is not None:
+        if self.query_norm is not None and isinstance(x, Tokens):
+            x = x.then(Normed(compressed, self.query_norm.weight, self.query_norm.eps))
+        elif self.query_norm is not None:
             x = self.query_norm.forward(compressed)
         q = self.query.forward(x, batch.decodes).unflatten(1, (spec.heads, -1))
-        means = self.attend.forward(self, q, kv, angles[spec.rope], cache, batch)
+        means = self.attend.forward(self, q, kv, angles.rotations[spec.rope], cache, batch)
         values = torch.bmm(means.transpose(0, 1), self.value_map.transpose(1, 2))
         return self.out.forward(values.transpose(0, 1).flatten(1), batch.decodes)
 

@@ -14,6 +14,8 @@ from localfp4.models.cache import Cache
 from localfp4.models.layer import Layer
 from localfp4.models.linear import Linear
 from localfp4.models.norm import Norm
+from localfp4.models.stream import Stream
+from localfp4.models.tokens import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +36,28 @@ class MtpHead:
     layers: tuple[Layer, ...]
     norm: Norm
 
-    def forward(
-        self,
-        hidden: torch.Tensor,
-        embedded: torch.Tensor,
-        batch: ForwardBatch,
-        caches: Sequence[Cache],
-        angles: Angles,
-    ) -> torch.Tensor:
-        """Return the hidden states ``[T, H]`` from which drafts are read, normalised.
+    def join_rows(self, hidden: torch.Tensor, embedded: torch.Tensor, decodes: int) -> torch.Tensor:
+        """Return what the layers begin with, ``[T, H]``.
 
         Args:
             hidden: The decoder's final hidden states, ``[T, H]``.
             embedded: Embeddings of the tokens after those, ``[T, H]``.
+            decodes: The first rows, which decode.
+        """
+        parts = (self.embedding_norm.forward(embedded), self.hidden_norm.forward(hidden))
+        return self.join.forward(torch.cat(parts, dim=1), decodes)
+
+    def forward(
+        self, stream: Stream, batch: ForwardBatch, caches: Sequence[Cache], angles: Angles
+    ) -> torch.Tensor:
+        """Return the hidden states ``[T, H]`` from which drafts are read, normalised.
+
+        Args:
+            stream: What :meth:`join_rows` returned.
             batch: The step.
             caches: One per layer.
             angles: For each distinct rotary embedding.
         """
-        parts = (self.embedding_norm.forward(embedded), self.hidden_norm.forward(hidden))
-        x = self.join.forward(torch.cat(parts, dim=1), batch.decodes)
         for layer, cache in zip(self.layers, caches, strict=True):
-            x = layer.forward(x, batch, cache, angles)
-        return self.norm.forward(x)
+            layer.forward(stream, batch, cache, angles)
+        return rows_of(stream.read(self.norm))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from localfp4.models.tokens import Input, Tokens
+from localfp4_kernels.linear.norm_source import Normed
 from localfp4_kernels.pointwise.rms_norm import rms_norm_torch
 
 
@@ -19,6 +21,12 @@ class Norm:
 
     weight: torch.Tensor | None
     eps: float
+
+    def of(self, x: Input) -> Input:
+        """Return ``x`` ``[T, D]`` normalised; kernels do it where the result is read."""
+        if isinstance(x, Tokens):
+            return x.then(Normed(x.rows, self.weight, self.eps))
+        return self.forward(x)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x`` ``[..., D]`` normalised, in its type."""

@@ -85,7 +85,9 @@ def _pack(source: ExpertSource) -> ExpertStack:
     def weight(expert: int) -> KernelWeight:
         return pack_weight([part.tensors for part in source.linears(expert)])
 
-    return _stacked(source.projection.experts, weight)
+    stack = _stacked(source.projection.experts, weight)
+    source.foretell()
+    return stack
 
 
 def _stacked(experts: int, make: Callable[[int], KernelWeight]) -> KernelWeight:

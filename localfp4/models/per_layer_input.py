@@ -1,6 +1,5 @@
 """A second, narrow embedding that every layer receives a part of (Gemma 4 E2B and E4B)."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,9 @@ from torch.nn import functional
 
 from localfp4.models.linear import Linear
 from localfp4.models.norm import Norm
+from localfp4.models.tokens import Input, Tokens, rows_of
+from localfp4_kernels.linear.head_gate import HeadGated
+from localfp4_kernels.linear.norm_source import Summed, Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +21,20 @@ class PerLayerEmbedding:
         projection: ``[H] -> [L d]``.
         norm: Of each layer's part of the projection, weight ``[d]``.
         size: d.
-        in_main_memory: Whether a GPU leaves the table in the computer's memory: it is more than
-            half of Gemma 4 E4B with weights of 4 bits, and a token needs 21 KiB of it.
+        half: float32 ``[1]``, the root of 1/2.
+        in_main_memory: Whether a GPU leaves the table in the computer's memory, page-locked, and
+            reads it there: it is more than half of Gemma 4 E4B with weights of 4 bits, and a token
+            needs 21 KiB of it.
     """
 
     table: torch.Tensor
     projection: Linear
     norm: Norm
     size: int
+    half: torch.Tensor
     in_main_memory: bool = False
 
-    def forward(self, token_ids: torch.Tensor, x: torch.Tensor, decodes: int) -> torch.Tensor:
+    def forward(self, token_ids: torch.Tensor, x: Input, decodes: int) -> torch.Tensor:
         """Return each layer's embedding of the tokens, ``[T, L, d]``.
 
         Args:
@@ -37,16 +42,34 @@ class PerLayerEmbedding:
             x: The main embedding, scaled, ``[T, H]``.
             decodes: Rows that decode.
         """
-        rows = functional.embedding(token_ids.to(self.table.device), self.table)
-        looked_up = rows.to(x.device, x.dtype) * self.size**0.5
-        projected = self.projection.forward(x, decodes) * x.shape[1] ** -0.5
-        parts: torch.Tensor = looked_up.unflatten(1, (-1, self.size))
-        return (self.norm.forward(projected.view_as(parts)) + parts) * math.sqrt(0.5)
+        projected = self.projection.forward(x, decodes)
+        if isinstance(x, Tokens):
+            return self._join(token_ids, projected, rows_of(x).shape[1], x)
+        rows = functional.embedding(token_ids, self.table)
+        projected = projected * x.shape[1] ** -0.5
+        parts: torch.Tensor = (rows.to(x.dtype) * self.size**0.5).unflatten(1, (-1, self.size))
+        return (self.norm.forward(projected.view_as(parts)) + parts) * self.half.to(x.dtype)
+
+    def _join(
+        self, token_ids: torch.Tensor, projected: torch.Tensor, hidden: int, x: Tokens
+    ) -> torch.Tensor:
+        """Look parts up and add the norm of the projection, in one launch each."""
+        # Triton takes a while to import, and only kernels need it.
+        from localfp4_kernels.pointwise.embedding import embedding
+
+        rows = embedding(
+            token_ids, self.table, scale=self.size**0.5, dtype=projected.dtype, target=x.target
+        )
+        parts = rows.view(-1, self.size)
+        # The norm of x / sqrt(H) is that of x with H times the epsilon.
+        update = Update(parts, self.norm.weight, scalar=self.half)
+        joined = Summed(projected.view_as(parts), update, self.norm.eps * hidden)
+        return x.then(joined).rows.view(len(token_ids), -1, self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerInput:
-    """How a layer takes its part in: ``x + norm(W_p (gelu(W_g x) * part))``.
+    """How a layer takes its part in: it adds ``norm(W_p (gelu(W_g x) * part))`` to the stream x.
 
     Attributes:
         gate: ``W_g``, ``[H] -> [d]``.
@@ -58,7 +81,11 @@ class LayerInput:
     projection: Linear
     norm: Norm
 
-    def forward(self, x: torch.Tensor, part: torch.Tensor, decodes: int) -> torch.Tensor:
-        """Return the residual stream ``[T, H]`` with the layer's ``part`` ``[T, d]`` brought in."""
-        gate = functional.gelu(self.gate.forward(x, decodes), approximate="tanh")
-        return x + self.norm.forward(self.projection.forward(gate * part, decodes))
+    def forward(self, x: Input, part: torch.Tensor, decodes: int) -> torch.Tensor:
+        """Return what is added, before its norm, for the stream ``x`` and a ``part`` ``[T, d]``."""
+        gate = self.gate.forward(x, decodes)
+        if isinstance(x, Tokens):
+            gated = x.then(HeadGated(part, gate.unsqueeze(1), "gelu_tanh"))
+            return self.projection.forward(gated, decodes)
+        gate = functional.gelu(gate, approximate="tanh")
+        return self.projection.forward(gate * part, decodes)

@@ -6,6 +6,8 @@ import torch
 
 from localfp4.models.execution import Execution
 from localfp4.models.linear import Linear
+from localfp4.models.tokens import Input, Tokens, rows_of
+from localfp4_kernels.linear.norm_source import Normed
 from localfp4_kernels.moe.routing import Routing, route_torch
 
 
@@ -36,11 +38,14 @@ class Router:
     norm_eps: float = 0.0
     soft_cap: float | None = None
 
-    def forward(self, x: torch.Tensor, decodes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: Input, decodes: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weights float32 ``[T, k]`` and experts int32 ``[T, k]`` for ``x`` ``[T, H]``."""
-        if self.input_scale is not None:
-            x = torch.rms_norm(x, x.shape[-1:], None, self.norm_eps) * self.input_scale
-        logits = self.projection.forward(x.float() if self.wide else x, decodes)
+        if self.input_scale is not None and isinstance(x, Tokens):
+            x = x.then(Normed(x.rows, self.input_scale, self.norm_eps))
+        elif self.input_scale is not None:
+            x = torch.rms_norm(rows_of(x), (len(self.input_scale),), None, self.norm_eps)
+            x = x * self.input_scale
+        logits = self.projection.forward(rows_of(x).float() if self.wide else x, decodes)
         if self.soft_cap is not None:
             logits = self.soft_cap * torch.tanh(logits.float() / self.soft_cap)
         if self.execution.target is None:

@@ -9,10 +9,12 @@ from localfp4.models.attention import Angles
 from localfp4.models.batch import ForwardBatch, SequenceStates, in_rounds
 from localfp4.models.cache import Cache, StateCache
 from localfp4.models.linear import Linear
+from localfp4.models.tokens import Input, Tokens
 from localfp4_kernels.gated_delta.torch_conv import (
     causal_conv_prefill_torch,
     causal_conv_update_torch,
 )
+from localfp4_kernels.linear.head_gate import HeadGated
 
 
 class Convolve(Protocol):
@@ -42,14 +44,15 @@ class ShortConv:
     out: Linear
     convolve: Convolve
 
-    def forward(
-        self, x: torch.Tensor, batch: ForwardBatch, cache: Cache, angles: Angles
-    ) -> torch.Tensor:
+    def forward(self, x: Input, batch: ForwardBatch, cache: Cache, angles: Angles) -> torch.Tensor:
         """Return ``[T, H]`` for the normalised input ``x`` ``[T, H]``; knows no positions."""
         if not isinstance(cache, StateCache):
             raise TypeError("a convolution needs slots")
         before, after, inner = self.gates.forward(x, batch.decodes).chunk(3, dim=1)
         convolved = self.convolve.forward(self, before * inner, cache, batch)
+        if isinstance(x, Tokens):
+            gated = x.then(HeadGated(convolved, after.unsqueeze(1), "identity"))
+            return self.out.forward(gated, batch.decodes)
         return self.out.forward(after * convolved, batch.decodes)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from localfp4.models.linear import Linear
+from localfp4.models.tokens import Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,6 @@ class SplitLinear:
 
     parts: tuple[Linear, ...]
 
-    def forward(self, x: torch.Tensor, decodes: int = 0) -> torch.Tensor:
+    def forward(self, x: Input, decodes: int = 0) -> torch.Tensor:
         """Return ``[T, N]`` for ``x`` ``[T, K]``, whose first ``decodes`` rows decode."""
         return torch.cat([part.forward(x, decodes) for part in self.parts], dim=-1)

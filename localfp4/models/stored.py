@@ -87,7 +87,7 @@ class StoredWeights:
         info = self.checkpoint.tensors.get(name)
         if info is not None and info.shape != (size,):
             raise misfit(name, info.shape, (size,))
-        return self.reader.read(name).to(self.device, dtype or self.dtype)
+        return self.reader.read(name).to(self.device, dtype or self.dtype, non_blocking=True)
 
     def matrix(
         self, prefix: str, shape: tuple[int, int], dtype: torch.dtype | None = None
@@ -142,8 +142,8 @@ class StoredWeights:
         )
 
     def on_device(self, tensors: LinearTensors) -> LinearTensors:
-        """Bring a weight to the device."""
-        return with_tensors(tensors, lambda tensor: tensor.to(self.device))
+        """Bring a weight to the device; what packs it there is queued behind the copy."""
+        return with_tensors(tensors, lambda tensor: tensor.to(self.device, non_blocking=True))
 
     def fill(
         self, weight: torch.Tensor, prefixes: Sequence[str], rows: Sequence[int], columns: int

@@ -37,6 +37,8 @@ class TorchGatedDelta:
             qkv, layer.gates(inputs), cache.matrix, *where, layer.heads
         )
 
-    def gated_norm(self, layer: GatedDelta, o: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def gated_norm(
+        self, layer: GatedDelta, o: torch.Tensor, z: torch.Tensor, decodes: int
+    ) -> torch.Tensor:
         """Return ``[T, Hv Dv]``: each head of ``o`` normalised, times SiLU of the gate."""
         return gated_rms_norm_torch(o, z, layer.norm, layer.norm_eps)

@@ -51,6 +51,8 @@ class TorchRecurrence:
             xbc, space.steps(dt), space.skip, cache.matrix, *where, space.heads
         )
 
-    def norm(self, space: StateSpace, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def norm(
+        self, space: StateSpace, y: torch.Tensor, z: torch.Tensor, decodes: int
+    ) -> torch.Tensor:
         """Return ``y`` gated by ``z``, then normalised, all ``[T, I]``."""
         return gated_group_norm_torch(y, z, space.norm, space.heads.groups, space.norm_eps)

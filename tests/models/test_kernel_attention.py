@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from localfp4.config import PAGE_SIZE
-from localfp4.models.attention import Angles, Attend, Attention
+from localfp4.models.attention import Angles, Attend, Attention, temperature_of
 from localfp4.models.batch import ForwardBatch
 from localfp4.models.cache import LayerCache
 from localfp4.models.linear import DenseLinear
@@ -115,7 +115,8 @@ def pages(spec: AttentionSpec, dtype: torch.dtype) -> LayerCache:
     k, v = (torch.zeros(shape, dtype=dtype, device=DEVICE) for _ in range(2))
     if dtype != torch.uint8:
         return LayerCache(k, v)
-    return LayerCache(k, v, *(torch.zeros(shape[:3], device=DEVICE) for _ in range(2)))
+    k_scale, v_scale = (torch.zeros(shape[:3], device=DEVICE) for _ in range(2))
+    return LayerCache(k, v, k_scale, v_scale)
 
 
 def run(spec: AttentionSpec, attend: Attend, dtype: torch.dtype = DTYPE) -> torch.Tensor:
@@ -127,7 +128,12 @@ def run(spec: AttentionSpec, attend: Attend, dtype: torch.dtype = DTYPE) -> torc
     outs = []
     frequencies = rope_frequencies(spec.rope, DEVICE)
     for x, batch in steps():
-        angles: Angles = {spec.rope: rope_angles_torch(batch.positions, frequencies, 1.0, DTYPE)}
+        angles = Angles(
+            {spec.rope: rope_angles_torch(batch.positions, frequencies, 1.0, DTYPE)},
+            {}
+            if spec.temperature is None
+            else {spec.temperature: temperature_of(spec.temperature, batch.positions)},
+        )
         for module in modules:
             out = module.forward(x, batch, cache, angles)
         outs.append(out.float())

@@ -10,8 +10,8 @@ import torch
 
 from localfp4.errors import CheckpointError, UnsupportedModelError
 from localfp4.llm import LLM
+from localfp4.models.cache_bytes import kv_bytes_per_token, state_bytes
 from localfp4.models.families import decoder_spec
-from localfp4.models.plan import kv_bytes_per_token, state_bytes
 from localfp4.models.spec import AttentionSpec, DecoderSpec, MambaSpec, MlpSpec, MoeSpec
 from tests.models import tiny
 

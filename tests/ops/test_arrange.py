@@ -152,7 +152,7 @@ def test_rows_are_converted(dtype: torch.dtype, device: torch.device, target: Ta
         (torch.zeros(1, 32_784), "1 to 32768 elements, not 32784"),
         (torch.zeros(2, 32, dtype=torch.int32), r"x must be bfloat16 or float16 or float32 \[T, K"),
         (torch.zeros(32), r"x must be .* not float32 \[32\]"),
-        (torch.zeros(32, 2).T, "x must be contiguous"),
+        (torch.zeros(32, 2).T, "x must have contiguous rows"),
     ],
 )
 def test_what_cannot_be_arranged_is_named(x: torch.Tensor, message: str, target: Target) -> None:

@@ -258,6 +258,9 @@ def test_pages_past_two_billion_elements(device: torch.device, target: Target) -
 
 def test_splits_fill_the_gpu_once_and_never_outnumber_pages() -> None:
     assert decode_splits(1, 8, 4096, RTX_4090) == 32
+    # A window of two pages lies in three at most.
+    assert decode_splits(1, 8, 4096, RTX_4090, window=128) == 3
+    assert decode_splits(1, 8, 4096, RTX_4090, window=1 << 20) == 32
     assert decode_splits(3, 8, 4096, RTX_4090) == 11
     assert decode_splits(1, 8, 5, RTX_4090) == 5
     assert decode_splits(64, 8, 4096, RTX_4090) == 1

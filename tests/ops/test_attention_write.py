@@ -12,6 +12,7 @@ from localfp4_kernels.attention.qk_rope_write import (
     qk_rope_write,
     qk_rope_write_torch,
 )
+from localfp4_kernels.attention.qkv_layout import Layout
 from localfp4_kernels.attention.torch_write_kv import write_kv_torch
 from localfp4_kernels.attention.write_kv import plan_write_kv, write_kv
 from localfp4_kernels.pointwise.rope import rope_angles_torch
@@ -170,6 +171,60 @@ def test_norm_rotation_and_cache(
     if storage in ("token", "tensor"):
         check_stored(ours, "v", at, exact[2])
         check_stored(reference, "v", at, exact[2])
+
+
+@pytest.mark.parametrize(
+    ("gated", "keys_are_values", "full_norm"),
+    [(True, False, False), (False, True, False), (False, False, True), (True, True, False)],
+)
+def test_other_layouts_of_a_row(
+    device: torch.device, target: Target, gated: bool, keys_are_values: bool, full_norm: bool
+) -> None:
+    """What a merged projection holds, against the same heads laid out plainly."""
+    generator = torch.Generator().manual_seed(2)
+    tokens, heads, kv_heads, dim = 3, 6, 2, 48
+    each = 2 * dim if gated else dim
+    width = heads * each + kv_heads * dim * (1 if keys_are_values else 2)
+    qkv = torch.randn(tokens, width, generator=generator)
+    q = qkv[:, : heads * each].unflatten(1, (heads, each))[..., :dim]
+    rest = qkv[:, heads * each :].unflatten(1, (-1, dim))
+    k, v = rest[:, :kv_heads], rest[:, -kv_heads:]
+    positions = torch.tensor([3, 70, 9])
+    frequencies = torch.rand(dim // 2, generator=generator)
+    cos, sin = rope_angles_torch(positions, frequencies, 1.0, torch.float32)
+    angles = positions.double().unsqueeze(-1) * frequencies.double()
+    factor = torch.rand(tokens, generator=generator)
+    if full_norm:
+        weights = [torch.randn(n, dim, generator=generator) for n in (heads, kv_heads)]
+        exact = [
+            exact_heads(normed.unflatten(1, (-1, dim)), angles, None, 1e-5)
+            for normed in (
+                exact_heads(x.flatten(1), None, w.flatten(), 1e-5)
+                for x, w in zip((q, k), weights, strict=True)
+            )
+        ]
+    else:
+        weights = [torch.randn(dim, generator=generator) for _ in range(2)]
+        exact = [exact_heads(x, angles, w, 1e-5) for x, w in zip((q, k), weights, strict=True)]
+    at = places(tokens, generator, device) | {"cos": cos.to(device), "signed_sin": sin.to(device)}
+    options: dict[str, Any] = {
+        "layout": Layout(gated, keys_are_values),
+        "q_weight": weights[0].to(device),
+        "k_weight": weights[1].to(device),
+        "q_factor": factor.to(device),
+        "eps": 1e-5,
+    }
+    caches = [empty_caches(kv_heads, dim, "float32", device) for _ in range(2)]
+    qkv = qkv.to(device)
+    for got in (
+        qk_rope_write(qkv, **at, **caches[0], **options, target=target),
+        qk_rope_write_torch(qkv, **at, **caches[1], **options),
+    ):
+        wanted = exact[0] * factor.double()[:, None, None]
+        torch.testing.assert_close(got.q.cpu().double(), wanted, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(got.k.cpu().double(), exact[1], rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(got.v.cpu(), v.float(), rtol=0, atol=0)
+    check_stored(caches[0], "v", at, v.double())
 
 
 @pytest.mark.parametrize("storage", ["token", "float16"])

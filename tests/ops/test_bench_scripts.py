@@ -25,6 +25,8 @@ OPERATORS = {
     "moe gemv",
     "moe w4a16",
     "moe w4a4",
+    "moe gemv in two tiers",
+    "moe w4a4 in two tiers",
     "gated_delta_update",
     "gated_delta_chunked",
     "mamba2_update",

@@ -11,13 +11,15 @@ from localfp4_kernels.gated_delta.conv import (
     plan_causal_conv_prefill,
     plan_causal_conv_update,
 )
-from localfp4_kernels.gated_delta.gated_norm import gated_rms_norm, plan_gated_rms_norm
 from localfp4_kernels.gated_delta.packing import PackedSequences
 from localfp4_kernels.gated_delta.torch_conv import (
     causal_conv_prefill_torch,
     causal_conv_update_torch,
 )
 from localfp4_kernels.gated_delta.torch_gated_norm import gated_rms_norm_torch
+from localfp4_kernels.linear.arrange import ToRows
+from localfp4_kernels.linear.group_norm import GroupNormed
+from localfp4_kernels.linear.produce import produce
 from localfp4_kernels.target import Target
 
 TARGET = Target(89, 128)
@@ -148,8 +150,9 @@ def test_gated_norm(
     exact, gate = o.cpu().double(), silu(z.cpu().double())
     exact = exact / (exact.square().mean(-1, keepdim=True) + 1e-6).sqrt() * weight.cpu().double()
     tolerance = 1e-5 if dtype == torch.float32 else 2e-3
+    source = GroupNormed(o.flatten(1), z, weight, heads, 1e-6, gate_first=False)
     for result in (
-        gated_rms_norm(o, z, weight, 1e-6, target=target),
+        produce(source, ToRows(dtype), target=target),
         gated_rms_norm_torch(o, z, weight, 1e-6),
     ):
         assert result.dtype == dtype
@@ -201,14 +204,3 @@ def test_bad_bias() -> None:
     slots = torch.zeros(2, dtype=torch.int32)
     with pytest.raises(ValueError, match=r"bias must be .*\[8\]"):
         plan_causal_conv_update(x, weight, state, slots, bias=torch.empty(7), target=TARGET)
-
-
-def test_bad_heads_and_gates_of_the_norm() -> None:
-    with pytest.raises(ValueError, match="power of two"):
-        plan_gated_rms_norm(
-            torch.empty(1, 2, 24), torch.empty(1, 48), torch.empty(24), 1e-6, target=TARGET
-        )
-    with pytest.raises(ValueError, match=r"z must be .*\[1, 32\]"):
-        plan_gated_rms_norm(
-            torch.empty(1, 2, 16), torch.empty(1, 16), torch.empty(16), 1e-6, target=TARGET
-        )

@@ -13,7 +13,8 @@ from localfp4_kernels.dispatch import Kernel
 from localfp4_kernels.launch import recorded
 from localfp4_kernels.linear.low_rank import low_rank, low_rank_torch, plan_low_rank
 from localfp4_kernels.linear.multiply import multiply, plan_multiply
-from localfp4_kernels.linear.source import Gated, Normed, Relu2, Rows, Source
+from localfp4_kernels.linear.norm_source import Normed
+from localfp4_kernels.linear.source import Gated, Relu2, Rows, Source
 from localfp4_kernels.linear.weights import FourBitWeight, Fp8Weight, LowRank
 from localfp4_kernels.target import Target
 from tests.ops.fp4_inputs import (

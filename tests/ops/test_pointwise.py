@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 
 from localfp4_kernels.formats.hadamard import hadamard_torch
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows
+from localfp4_kernels.linear.group_norm import GroupNormed
+from localfp4_kernels.linear.head_gate import GateFunction, HeadGated
+from localfp4_kernels.linear.norm_source import Normed, Summed, Update
 from localfp4_kernels.linear.produce import produce, produce_torch
-from localfp4_kernels.linear.source import Gated, Normed, Rows, SigmoidGated, Source
+from localfp4_kernels.linear.source import Gated, Rows, Source, activated
+from localfp4_kernels.pointwise.activations import ACTIVATION_FUNCTIONS, ActivationFunction
 from localfp4_kernels.pointwise.embedding import embedding, embedding_torch
 from localfp4_kernels.pointwise.gated_mul import Gate
 from localfp4_kernels.pointwise.rope import rope_angles_torch, rope_torch
@@ -68,7 +72,7 @@ def test_norm_adds_to_the_residual_stream(
         lambda source: produce_torch(source, FLOAT32),
     ):
         residual = stream.clone().to(device)
-        got = compute(Normed(x.to(device), weight.to(device), 1e-5, residual=residual))
+        got = compute(Normed(x.to(device), weight.to(device), 1e-5, update=Update(residual)))
         added = (x + stream.float()).to(dtype)
         assert torch.equal(residual.cpu(), added)
         assert_close(got, norm(added, weight, 1e-5))
@@ -89,8 +93,7 @@ def test_norm_of_a_norm_added_to_the_stream(device: torch.device, target: Target
                 weight.to(device),
                 1e-5,
                 plus_one=True,
-                residual=residual,
-                post_weight=post_weight.to(device),
+                update=Update(residual, post_weight.to(device)),
             )
         )
         assert_close(residual, added)
@@ -113,6 +116,48 @@ def test_norm_rounds_before_it_multiplies_where_asked(device: torch.device, targ
     # A value next to a tie may round the other way in float32.
     assert ((first - exact).abs() > 1e-6).sum() <= 2
     assert ((last - exact).abs() > 1e-6).sum() > 100
+
+
+@half_types
+def test_what_a_block_adds_is_scaled_and_so_is_the_sum(
+    dtype: torch.dtype, device: torch.device, target: Target
+) -> None:
+    """Granite's factor and Gemma 4's scalar; the rows lie apart, as in a wider tensor."""
+    x, stream = random(3, 100), random(3, 80, seed=1).to(dtype)
+    post_weight, scalar = random(80, seed=2), torch.tensor([0.75])
+    added = (norm(x[:, :80], post_weight, 1e-5) * 0.25 + stream.double()) * 0.75
+    for compute in (
+        lambda source: produce(source, FLOAT32, target=target),
+        lambda source: produce_torch(source, FLOAT32),
+    ):
+        residual = stream.clone().to(device)
+        update = Update(residual, post_weight.to(device), 0.25, scalar.to(device))
+        source = Summed(x.to(device)[:, :80], update, 1e-5)
+        got = compute(source)
+        assert torch.equal(got.cpu(), residual.cpu().float())
+        torch.testing.assert_close(
+            got.cpu().double(), added, rtol=2e-6 if dtype == torch.float32 else 1e-3, atol=1e-6
+        )
+        # What reads the stream later finds it as it is, and does not add again.
+        assert torch.equal(compute(source.after()), got)
+
+
+def test_a_norm_is_the_same_for_who_reads_it_later(device: torch.device, target: Target) -> None:
+    stream, weight = random(3, 80, seed=1).to(device), random(80, seed=2).to(device)
+    source = Normed(random(3, 80).to(device), weight, 1e-5, update=Update(stream))
+    first = produce(source, FLOAT32, target=target)
+    torch.testing.assert_close(produce(source.after(), FLOAT32, target=target), first)
+    assert_close(produce(Normed(stream, None, 1e-5), FLOAT32, target=target) * weight, first.cpu())
+
+
+def test_parts_of_a_source_are_computed_apart(device: torch.device, target: Target) -> None:
+    x, weight = random(4, 48).to(device), random(48, seed=2).to(device)
+    streams = [random(4, 48, seed=1).to(device) for _ in range(2)]
+    whole, split = (Normed(x, weight, 1e-5, update=Update(stream)) for stream in streams)
+    parts = [split.part(slice(1)), split.part(slice(1, None))]
+    got = torch.cat([produce(part, FLOAT32, target=target) for part in parts])
+    assert torch.equal(got, produce(whole, FLOAT32, target=target))
+    assert torch.equal(*streams)
 
 
 def silu(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -158,10 +203,64 @@ def test_the_gate_of_attention_lies_in_the_merged_projection(
     x, merged = random(3, 96), random(3, 400, seed=1)
     gate = merged[:, : 3 * 64].unflatten(1, (3, 64))[..., 32:]
     merged = merged.to(device)
-    source = SigmoidGated(x.to(device), merged[:, : 3 * 64].unflatten(1, (3, 64))[..., 32:])
+    source = HeadGated(x.to(device), merged[:, : 3 * 64].unflatten(1, (3, 64))[..., 32:])
     exact = x.double() * torch.sigmoid(gate.double()).flatten(1)
     assert_close(produce(source, FLOAT32, target=target), exact)
     assert_close(produce_torch(source, FLOAT32), exact)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+@pytest.mark.parametrize("width", [1, 32])
+@pytest.mark.parametrize(
+    ("function", "definition"),
+    [
+        ("sigmoid", lambda g: 1 / (1 + (-g).exp())),
+        ("softplus", lambda g: (1 + g.exp()).log()),
+        ("gelu_tanh", lambda g: gelu_tanh(g, torch.ones_like(g))),
+        ("identity", lambda g: g),
+    ],
+)
+def test_gates_of_heads(
+    function: GateFunction,
+    definition: Callable[[torch.Tensor], torch.Tensor],
+    width: int,
+    device: torch.device,
+    target: Target,
+) -> None:
+    x, gate = random(3, 96), random(3, 3, width, seed=1) * 4
+    source = HeadGated(x.to(device), gate.to(device), function)
+    exact = (x.double().unflatten(1, (3, 32)) * definition(gate.double())).flatten(1)
+    for got in (produce(source, FLOAT32, target=target), produce_torch(source, FLOAT32)):
+        torch.testing.assert_close(got.cpu().double(), exact, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("activation", ["silu", "relu2"])
+def test_the_gate_of_a_token(
+    activation: ActivationFunction, device: torch.device, target: Target
+) -> None:
+    x, gate = random(3, 2 * 72), random(3, 1, seed=1)
+    source = activated(x.to(device), activation, gate.to(device))
+    exact = ACTIVATION_FUNCTIONS[activation](x.double()) * torch.sigmoid(gate.double())
+    assert_close(produce(source, FLOAT32, target=target), exact)
+    assert_close(produce_torch(source, FLOAT32), exact)
+
+
+@pytest.mark.parametrize("gate_first", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_norms_of_groups(
+    gate_first: bool, shared: bool, device: torch.device, target: Target
+) -> None:
+    x, wide = random(2, 3 * 16), random(2, 60, seed=1)
+    weight = random(16 if shared else 48, seed=2)
+    source = GroupNormed(
+        x.to(device), wide.to(device)[:, 4:52], weight.to(device), 3, 1e-5, gate_first
+    )
+    gate = silu(wide[:, 4:52].double(), torch.ones(1))
+    inner = x.double() * gate if gate_first else x.double()
+    parts = norm(inner.unflatten(1, (3, 16)), weight.view(-1, 16), 1e-5).flatten(1)
+    exact = parts if gate_first else parts * gate
+    for got in (produce(source, FLOAT32, target=target), produce_torch(source, FLOAT32)):
+        torch.testing.assert_close(got.cpu().double(), exact, rtol=1e-5, atol=2e-6)
 
 
 def test_channels_are_scaled_then_rotated_and_rows_are_kept_as_they_were(
@@ -195,19 +294,40 @@ def test_channels_are_scaled_then_rotated_and_rows_are_kept_as_they_were(
     [
         (Normed(torch.zeros(2, 32), torch.zeros(16), 1e-6), r"weight must be .* \[32\]"),
         (
-            Normed(torch.zeros(2, 32), torch.zeros(32), 1e-6, residual=torch.zeros(1, 32)),
-            r"residual must be .* \[2, 32\], not float32 \[1, 32\]",
+            Normed(torch.zeros(2, 32), torch.zeros(32), 1e-6, update=Update(torch.zeros(1, 32))),
+            r"stream must be .* \[2, 32\], not float32 \[1, 32\]",
         ),
         (
-            Normed(torch.zeros(2, 32), torch.zeros(32), 1e-6, post_weight=torch.zeros(32)),
-            "post_weight needs residual",
+            Summed(torch.zeros(2, 32), Update(torch.zeros(2, 32), torch.zeros(16))),
+            r"post_weight must be .* \[32\]",
+        ),
+        (
+            Summed(torch.zeros(2, 32), Update(torch.zeros(2, 32), scalar=torch.zeros(2))),
+            r"scalar must be .* \[1\]",
+        ),
+        (Rows(torch.zeros(32, 2).T), "x must have contiguous rows"),
+        (
+            Gated(torch.zeros(2, 32), "silu", torch.zeros(2)),
+            r"token_gate must be .* \[2, 1\]",
+        ),
+        (
+            GroupNormed(torch.zeros(2, 36), torch.zeros(2, 36), torch.zeros(12), 3, 1e-6, True),
+            "groups must be a power of two wide, not 3 parts of 36",
+        ),
+        (
+            GroupNormed(torch.zeros(2, 32), torch.zeros(2, 32), torch.zeros(8), 2, 1e-6, True),
+            r"weight must be \[32\] or \[16\], not \[8\]",
         ),
         (Gated(torch.zeros(2, 33), "silu"), "width of x must be a positive multiple of 2, not 33"),
         (Gated(torch.zeros(2, 32), "relu"), "gate must be one of silu, gelu_tanh, swiglu_oai"),  # type: ignore[arg-type]
-        (SigmoidGated(torch.zeros(2, 32), torch.zeros(2, 2, 8)), "gate has 2 heads of 8, not 32"),
+        (HeadGated(torch.zeros(2, 32), torch.zeros(2, 2, 8)), "gate has 2 heads of 8, not 32"),
         (
-            SigmoidGated(torch.zeros(2, 32), torch.zeros(2, 16, 2).transpose(1, 2)),
+            HeadGated(torch.zeros(2, 32), torch.zeros(2, 16, 2).transpose(1, 2)),
             "heads of gate must be contiguous",
+        ),
+        (
+            HeadGated(torch.zeros(2, 32), torch.zeros(2, 2, 16), "relu"),  # type: ignore[arg-type]
+            "function must be one of sigmoid, softplus, gelu_tanh, identity, not 'relu'",
         ),
     ],
 )
@@ -221,7 +341,7 @@ def test_sources_that_do_not_fit_are_named(source: Source, message: str, target:
     heads=st.integers(1, 11),
     dim=st.sampled_from([6, 16, 40]),
     rotary=st.sampled_from([2, 4, 6]),
-    in_place=st.booleans(),
+    normed=st.booleans(),
 )
 @settings(max_examples=15, deadline=None)
 def test_rotation_of_a_slice_of_the_merged_projection(
@@ -229,25 +349,31 @@ def test_rotation_of_a_slice_of_the_merged_projection(
     heads: int,
     dim: int,
     rotary: int,
-    in_place: bool,
+    normed: bool,
     device: torch.device,
     target: Target,
 ) -> None:
-    merged = random(tokens, heads + 2, dim).to(device)
-    before = merged.clone()
+    """Heads lie apart, as where a gate follows each."""
+    merged = random(tokens, heads + 2, 2 * dim).to(device)
+    x = merged[:, :heads, :dim]
+    weight, factor = random(dim, seed=1), random(tokens, seed=2)
     cos, sin = rope_angles_torch(
         torch.arange(5, 5 + tokens), torch.rand(rotary // 2), 1.0, torch.float32
     )
     rotated = rope(
-        merged[:, :heads], cos.to(device), sin.to(device), in_place=in_place, target=target
+        x,
+        cos.to(device),
+        sin.to(device),
+        weight=weight.to(device) if normed else None,
+        eps=1e-5,
+        factor=factor.to(device),
+        target=target,
     )
-    expected = rope_torch(before[:, :heads].cpu(), cos, sin)
-    assert_close(rotated, expected)
-    assert torch.equal(merged[:, heads:], before[:, heads:])
-    if in_place:
-        assert_close(merged[:, :heads], expected)
-    else:
-        assert torch.equal(merged, before)
+    plain = x.cpu().contiguous()
+    if normed:
+        plain = norm(plain, weight, 1e-5).float()
+    expected = rope_torch(plain, cos, sin) * factor[:, None, None]
+    torch.testing.assert_close(rotated.cpu(), expected, rtol=1e-5, atol=2e-6)
 
 
 def test_partial_rotation_leaves_the_rest() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from localfp4_kernels.sampling.penalties import (
     penalise,
     penalise_torch,
 )
-from localfp4_kernels.sampling.random_bits import random_31_bits_torch
+from localfp4_kernels.sampling.philox import random_31_bits_of, random_31_bits_torch
 from localfp4_kernels.target import Target
 
 MANY_BLOCKS = 4999
@@ -224,6 +225,12 @@ def test_random_numbers_are_those_of_philox() -> None:
     zero = torch.zeros(1, dtype=torch.int64)
     # The first known answer published with Random123 for philox4x32-10.
     assert random_31_bits_torch(zero, zero).tolist() == [0x6627E8D5 >> 1]
+    seeds, positions = [0, 7, 2**62 + 12345, 2**63 - 1], [0, 2**33 + 5, 1, 2**40 - 1]
+    assert random_31_bits_torch(torch.tensor(seeds), torch.tensor(positions)).tolist() == [
+        random_31_bits_of(*pair) for pair in zip(seeds, positions, strict=True)
+    ]
+    words = random_31_bits_of(np.array(seeds, np.uint64), np.array(positions, np.uint64))
+    assert words.tolist() == list(map(random_31_bits_of, seeds, positions))
 
 
 def test_ties_at_top_k_keep_the_lowest_ids(device: torch.device) -> None:
@@ -343,6 +350,29 @@ def test_penalties_are_those_of_the_definition(device: torch.device) -> None:
         changed = logits.to(device, copy=True)
         assert operator(changed, listed, penalties) is changed
         torch.testing.assert_close(changed.cpu().double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("latest", [[5, 9, 2600], [7, -1, 0]])
+def test_the_latest_token_counts_as_if_it_were_listed(
+    device: torch.device, latest: list[int]
+) -> None:
+    logits = random_logits(3, 3000)
+    seen: list[dict[int, int]] = [{5: 2, 7: 0}, {}, dict.fromkeys(range(2999, 500, -1), 1)]
+    complete = [
+        row if token < 0 else row | {token: row.get(token, 0) + 1}
+        for row, token in zip(seen, latest, strict=True)
+    ]
+    strengths = [[1.3, 0.5, 1.0], [0.4, 9.0, -1.5], [0.25, 9.0, 0.125]]
+    penalties = Penalties(*(torch.tensor(strength, device=device) for strength in strengths))
+    starts, tokens, numbers = lists(device, *complete)
+    expected = penalise_torch(
+        logits.to(device, copy=True), SeenTokens(starts, tokens, numbers.int()), penalties
+    )
+    starts, tokens, numbers = lists(device, *seen)
+    listed = SeenTokens(starts, tokens, numbers.int(), torch.tensor(latest, device=device))
+    for operator in (penalise, penalise_torch):
+        changed = operator(logits.to(device, copy=True), listed, penalties)
+        torch.testing.assert_close(changed, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_biases_are_added_to_the_tokens_listed_alone(device: torch.device) -> None:

@@ -131,7 +131,7 @@ def plan_decode_attention(
     scoring = checked_scoring(scale, window, soft_cap, sinks, heads, q)
     width = block_tables.shape[1]
     if splits is None:
-        splits = decode_splits(batch, cache.kv_heads, width, target)
+        splits = decode_splits(batch, cache.kv_heads, width, target, window)
     if splits < 1:
         raise ValueError(f"splits must be at least 1, not {splits}")
     out = torch.empty_like(q)

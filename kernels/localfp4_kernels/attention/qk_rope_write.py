@@ -1,33 +1,19 @@
 """From the merged projection to attention: norm, rotation, and writing the cache, in one launch."""
 
-from typing import NamedTuple
-
 import torch
 import triton
 import triton.language as tl
 
 from localfp4_kernels.attention.kv import INTEGERS, WIDE_TYPES, checked_cache
 from localfp4_kernels.attention.paged_view import CacheScale
+from localfp4_kernels.attention.qkv_layout import PLAIN, Heads, Layout
+from localfp4_kernels.attention.rotated_heads import full_rms, rotated_heads
 from localfp4_kernels.attention.torch_write_kv import write_kv_torch
 from localfp4_kernels.attention.write_kv import store_cached, unit_of_vectors
 from localfp4_kernels.checks import check_tensor
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.pointwise.rope import rope_torch
 from localfp4_kernels.target import Target
-
-
-class Heads(NamedTuple):
-    """The heads of T tokens, ready for attention.
-
-    Attributes:
-        q: ``[T, Hq, D]``, in the type of the projection.
-        k: ``[T, Hkv, D]``, for prefill, in the type asked for.
-        v: As ``k``.
-    """
-
-    q: torch.Tensor
-    k: torch.Tensor
-    v: torch.Tensor
 
 
 @triton.jit
@@ -37,6 +23,7 @@ def _rope_write_kernel(
     sin_ptr,
     q_weight_ptr,
     k_weight_ptr,
+    q_factor_ptr,
     page_ptr,
     offset_ptr,
     k_cache_ptr,
@@ -54,7 +41,10 @@ def _rope_write_kernel(
     BLOCK_GROUP: tl.constexpr,
     ROTATED: tl.constexpr,
     PLUS_ONE: tl.constexpr,
+    FULL_NORM: tl.constexpr,
     V_NORM: tl.constexpr,
+    Q_STRIDE: tl.constexpr,
+    KEYS_ARE_VALUES: tl.constexpr,
     KV_HEADS: tl.constexpr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -72,21 +62,31 @@ def _rope_write_kernel(
     sin = tl.load(sin_ptr + token * ROTATED + dim, mask=dim < ROTATED, other=0).to(tl.float32)
     qkv_ptr += token * ROW
 
+    k_start: tl.constexpr = HEADS * Q_STRIDE
+    v_start: tl.constexpr = k_start if KEYS_ARE_VALUES else k_start + KV_HEADS * D
+    q_inverse, k_inverse = 1.0, 1.0
+    if FULL_NORM:
+        q_inverse = full_rms(qkv_ptr, eps, HEADS * D)
+        k_inverse = full_rms(qkv_ptr + k_start, eps, KV_HEADS * D)
+
     member = tl.arange(0, BLOCK_GROUP)
     head = kv_head * GROUP + member
-    q = _rotated_heads(
-        qkv_ptr, head, member < GROUP, q_weight_ptr, cos, sin, eps, D, BLOCK_D, ROTATED, PLUS_ONE
-    )
+    q = rotated_heads(
+        qkv_ptr, head, member < GROUP, q_weight_ptr, q_inverse, cos, sin, eps,
+        D, Q_STRIDE, BLOCK_D, ROTATED, PLUS_ONE, FULL_NORM,
+    )  # fmt: skip
+    if q_factor_ptr is not None:
+        q *= tl.load(q_factor_ptr + token)
     place = (token * HEADS + head)[:, None] * D + dim[None, :]
     tl.store(q_ptr + place, q, mask=(member < GROUP)[:, None] & inside[None, :])
 
     one = tl.arange(0, 1)
-    k = _rotated_heads(
-        qkv_ptr, HEADS + kv_head + one, one == 0, k_weight_ptr, cos, sin, eps,
-        D, BLOCK_D, ROTATED, PLUS_ONE,
+    k = rotated_heads(
+        qkv_ptr + k_start, kv_head + one, one == 0, k_weight_ptr, k_inverse, cos, sin, eps,
+        D, D, BLOCK_D, ROTATED, PLUS_ONE, FULL_NORM,
     )  # fmt: skip
     k = tl.sum(k, 0)
-    v = tl.load(qkv_ptr + (HEADS + KV_HEADS + kv_head) * D + dim, mask=inside, other=0)
+    v = tl.load(qkv_ptr + v_start + kv_head * D + dim, mask=inside, other=0)
     v = v.to(tl.float32)
     if V_NORM:
         v *= tl.rsqrt(tl.sum(v * v, 0) / D + eps)
@@ -102,40 +102,6 @@ def _rope_write_kernel(
     store_cached(v_cache_ptr + slot * D + dim, v, inside, SCALES, HARDWARE)
 
 
-@triton.jit
-def _rotated_heads(
-    token_ptr,
-    head,
-    given,
-    weight_ptr,
-    cos,
-    sin,
-    eps,
-    D: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    ROTATED: tl.constexpr,
-    PLUS_ONE: tl.constexpr,
-):
-    """Return float32 heads of a token, normalised and rotated."""
-    dim = tl.arange(0, BLOCK_D)
-    # The sine is signed, so that to rotate is to swap the halves.
-    partner = (dim + ROTATED // 2) % ROTATED
-    base = token_ptr + head[:, None] * D
-    x = tl.load(base + dim[None, :], mask=given[:, None] & (dim < D)[None, :], other=0)
-    y = tl.load(base + partner[None, :], mask=given[:, None] & (dim < ROTATED)[None, :], other=0)
-    x, y = x.to(tl.float32), y.to(tl.float32)
-    if weight_ptr is not None:
-        weight = tl.load(weight_ptr + dim, mask=dim < D, other=0).to(tl.float32)
-        partner_weight = tl.load(weight_ptr + partner).to(tl.float32)
-        if PLUS_ONE:
-            weight += 1.0
-            partner_weight += 1.0
-        inverse = tl.rsqrt(tl.sum(x * x, 1) / D + eps)[:, None]
-        x *= inverse * weight[None, :]
-        y *= inverse * partner_weight[None, :]
-    return x * cos[None, :] + y * sin[None, :]
-
-
 def plan_qk_rope_write(
     qkv: torch.Tensor,
     cos: torch.Tensor,
@@ -145,8 +111,10 @@ def plan_qk_rope_write(
     pages: torch.Tensor,
     offsets: torch.Tensor,
     *,
+    layout: Layout = PLAIN,
     q_weight: torch.Tensor | None = None,
     k_weight: torch.Tensor | None = None,
+    q_factor: torch.Tensor | None = None,
     plus_one: bool = False,
     v_norm: bool = False,
     eps: float = 1e-6,
@@ -156,16 +124,11 @@ def plan_qk_rope_write(
     target: Target,
 ) -> Plan[Heads]:
     """Plan :func:`qk_rope_write`."""
-    check_tensor("qkv", qkv, ("T", "(Hq + 2 Hkv) D"), WIDE_TYPES, contiguous=False)
+    check_tensor("qkv", qkv, ("T", "N"), WIDE_TYPES, contiguous=False)
     cache = checked_cache(k_cache, v_cache, k_scale, v_scale, "Hkv", "D", qkv)
     tokens, row = qkv.shape[0], qkv.stride(0)
     kv_heads, dim = cache.kv_heads, cache.dim
-    heads = qkv.shape[1] // dim - 2 * kv_heads
-    if qkv.shape[1] % dim or heads < 1 or heads % kv_heads:
-        raise ValueError(
-            f"qkv must be (Hq + 2 Hkv) D wide, Hq a multiple of {kv_heads} and D {dim}, "
-            f"not {qkv.shape[1]}"
-        )
+    heads = layout.query_heads(qkv.shape[1], kv_heads, dim)
     if qkv.stride(1) != 1:
         raise ValueError(f"qkv must have contiguous rows; its strides are {list(qkv.stride())}")
     check_tensor("cos", cos, (tokens, 1, "R"), WIDE_TYPES, like=qkv)
@@ -175,9 +138,15 @@ def plan_qk_rope_write(
         raise ValueError(f"cos must be even and at most {dim} wide, not {rotated}")
     if (q_weight is None) != (k_weight is None):
         raise ValueError("q_weight and k_weight must be given together")
-    for name, weight in (("q_weight", q_weight), ("k_weight", k_weight)):
+    full_norm = q_weight is not None and q_weight.dim() == 2
+    for name, weight, count in (("q_weight", q_weight, heads), ("k_weight", k_weight, kv_heads)):
         if weight is not None:
-            check_tensor(name, weight, (dim,), WIDE_TYPES, like=qkv)
+            shape = (count, dim) if full_norm else (dim,)
+            check_tensor(name, weight, shape, WIDE_TYPES, like=qkv)
+    if full_norm and layout.gated:
+        raise ValueError("q_weight must be [D] where gates lie between the heads")
+    if q_factor is not None:
+        check_tensor("q_factor", q_factor, (tokens,), torch.float32, like=qkv)
     check_tensor("pages", pages, (tokens,), INTEGERS, like=qkv)
     check_tensor("offsets", offsets, (tokens,), INTEGERS, like=qkv)
     fresh = fresh_dtype or qkv.dtype
@@ -197,6 +166,7 @@ def plan_qk_rope_write(
             "sin_ptr": signed_sin,
             "q_weight_ptr": q_weight,
             "k_weight_ptr": k_weight,
+            "q_factor_ptr": q_factor,
             "page_ptr": pages,
             "offset_ptr": offsets,
             **cache.arguments(),
@@ -213,7 +183,10 @@ def plan_qk_rope_write(
             "BLOCK_GROUP": block_group,
             "ROTATED": rotated,
             "PLUS_ONE": plus_one,
+            "FULL_NORM": full_norm,
             "V_NORM": v_norm,
+            "Q_STRIDE": 2 * dim if layout.gated else dim,
+            "KEYS_ARE_VALUES": layout.keys_are_values,
             "HARDWARE": target.has_fp8,
             **cache.layout(),
         },
@@ -231,8 +204,10 @@ def qk_rope_write(
     pages: torch.Tensor,
     offsets: torch.Tensor,
     *,
+    layout: Layout = PLAIN,
     q_weight: torch.Tensor | None = None,
     k_weight: torch.Tensor | None = None,
+    q_factor: torch.Tensor | None = None,
     plus_one: bool = False,
     v_norm: bool = False,
     eps: float = 1e-6,
@@ -246,8 +221,8 @@ def qk_rope_write(
     Everything is computed in float32 and rounded once.
 
     Args:
-        qkv: ``[T, (Hq + 2 Hkv) D]``, queries, keys and values of the merged projection; rows may
-            lie apart.
+        qkv: ``[T, (Hq + 2 Hkv) D]``, queries, keys and values of the merged projection, or what
+            ``layout`` says; rows may lie apart.
         cos: ``[T, 1, R]`` of :func:`localfp4_kernels.pointwise.rope.rope_angles_torch`; the
             dimensions behind R are not rotated.
         signed_sin: As ``cos``.
@@ -255,8 +230,11 @@ def qk_rope_write(
         v_cache: As ``k_cache``.
         pages: int32 or int64 ``[T]``, the page of each token.
         offsets: int32 or int64 ``[T]``, its place within the page.
-        q_weight: ``[D]``, of the RMS norm of every query head, or ``None`` for no norm.
-        k_weight: As ``q_weight``, of every key head.
+        layout: What lies in a row of ``qkv``.
+        q_weight: ``[D]``, of the RMS norm of every query head; ``[Hq, D]`` of one norm of all of
+            them together (OLMo 2); ``None`` for no norm.
+        k_weight: As ``q_weight``, of the key heads.
+        q_factor: float32 ``[T]``, multiplies a token's rotated queries.
         plus_one: Whether the norms multiply by ``1 + w`` (Gemma).
         v_norm: Whether values are RMS-normalised too, without a weight (Gemma 4).
         eps: Of the norms.
@@ -277,8 +255,10 @@ def qk_rope_write(
         v_cache,
         pages,
         offsets,
+        layout=layout,
         q_weight=q_weight,
         k_weight=k_weight,
+        q_factor=q_factor,
         plus_one=plus_one,
         v_norm=v_norm,
         eps=eps,
@@ -298,8 +278,10 @@ def qk_rope_write_torch(
     pages: torch.Tensor,
     offsets: torch.Tensor,
     *,
+    layout: Layout = PLAIN,
     q_weight: torch.Tensor | None = None,
     k_weight: torch.Tensor | None = None,
+    q_factor: torch.Tensor | None = None,
     plus_one: bool = False,
     v_norm: bool = False,
     eps: float = 1e-6,
@@ -309,14 +291,22 @@ def qk_rope_write_torch(
 ) -> Heads:
     """Do what :func:`qk_rope_write` does; all arguments as there."""
     kv_heads, dim = k_cache.shape[1], k_cache.shape[3]
-    heads = qkv.unflatten(1, (-1, dim)).float()
-    q, k, v = heads.split((heads.shape[1] - 2 * kv_heads, kv_heads, kv_heads), dim=1)
+    count = layout.query_heads(qkv.shape[1], kv_heads, dim)
+    each = 2 * dim if layout.gated else dim
+    q = qkv[:, : count * each].unflatten(1, (count, each))[..., :dim].float()
+    rest = qkv[:, count * each :].unflatten(1, (-1, dim)).float()
+    k, v = rest[:, :kv_heads], rest[:, -kv_heads:]
     turned = []
     for x, weight in ((q, q_weight), (k, k_weight)):
-        if weight is not None:
+        if weight is not None and weight.dim() == 2:
+            flat = weight.float().flatten() + plus_one
+            x = torch.rms_norm(x.flatten(1), flat.shape, flat, eps).unflatten(1, (-1, dim))
+        elif weight is not None:
             x = torch.rms_norm(x, (dim,), weight.float() + plus_one, eps)
-        turned.append(rope_torch(x, cos.float(), signed_sin.float()))
+        turned.append(rope_torch(x.contiguous(), cos.float(), signed_sin.float()))
     q, k = turned
+    if q_factor is not None:
+        q = q * q_factor[:, None, None]
     if v_norm:
         v = torch.rms_norm(v, (dim,), None, eps)
     write_kv_torch(k, v, k_cache, v_cache, pages, offsets, k_scale=k_scale, v_scale=v_scale)

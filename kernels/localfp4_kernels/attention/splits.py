@@ -15,19 +15,29 @@ from localfp4_kernels.target import Target
 _CHUNK = 16
 """Splits merged at a time."""
 
+_PAGE = 64
+"""Tokens in a page."""
 
-def decode_splits(batch: int, kv_heads: int, table_width: int, target: Target) -> int:
+
+def decode_splits(
+    batch: int, kv_heads: int, table_width: int, target: Target, window: int | None = None
+) -> int:
     """Return over how many programs to split each sequence and key head.
 
-    Two programs fit on a multiprocessor of every target, so that many fill the GPU once.
+    Two programs fit on a multiprocessor of every target, so that many fill the GPU once. The number
+    depends on nothing that only the device knows; the programs share the tiles of a sequence of
+    whatever length, and those that find none return at once.
 
     Args:
         batch: Sequences.
         kv_heads: Key heads.
         table_width: Pages of the longest sequence there can be; more splits would be empty.
         target: What runs them.
+        window: Sliding window in tokens, which no more pages than its own hold.
     """
     wanted = -(-2 * target.multiprocessors // max(1, batch * kv_heads))
+    if window is not None:
+        table_width = min(table_width, -(-window // _PAGE) + 1)
     return max(1, min(wanted, table_width))
 
 

@@ -7,7 +7,6 @@ import torch
 from localfp4_kernels.cases import Case, Gate, ModelShape
 from localfp4_kernels.gated_delta.chunked import plan_gated_delta_chunked
 from localfp4_kernels.gated_delta.conv import plan_causal_conv_prefill, plan_causal_conv_update
-from localfp4_kernels.gated_delta.gated_norm import plan_gated_rms_norm
 from localfp4_kernels.gated_delta.gates import DeltaGates
 from localfp4_kernels.gated_delta.heads import DeltaHeads
 from localfp4_kernels.gated_delta.packing import PackedSequences
@@ -26,7 +25,6 @@ def gated_delta_cases(shape: ModelShape, target: Target) -> Iterator[Case]:
         heads = DeltaHeads(shape.delta_k_heads, shape.delta_v_heads, dim, dim)
         yield from _decode_cases(heads, target)
         yield from _prefill_cases(heads, target)
-        yield _norm_case(heads, target)
 
 
 def _decode_cases(heads: DeltaHeads, target: Target) -> Iterator[Case]:
@@ -52,13 +50,6 @@ def _prefill_cases(heads: DeltaHeads, target: Target) -> Iterator[Case]:
     gate = Gate("HGMMA" if target.capability == 90 else "HMMA", wide_loads=True)
     for step, launch in zip(("invert", "scan"), chunked.launches, strict=True):
         yield Case(f"gated_delta_chunked {step} {_name(heads)}", launch, gate)
-
-
-def _norm_case(heads: DeltaHeads, target: Target) -> Case:
-    o = _meta(_DECODE, heads.v_heads, heads.v_dim)
-    plan = plan_gated_rms_norm(o, o.flatten(1), _meta(heads.v_dim), 1e-6, target=target)
-    gate = Gate(registers=64, wide_loads=True)
-    return Case(f"gated_rms_norm {heads.v_heads}x{heads.v_dim}", plan.launches[0], gate)
 
 
 def _tensors(

@@ -1,9 +1,14 @@
-"""What an activation is made from: the operators that are fused into its producer."""
+"""What an activation is made from: the operators that are fused into its producer.
+
+Here are rows and what stands between the products of a feed-forward network; norms are in
+:mod:`~localfp4_kernels.linear.norm_source`, gates of heads in
+:mod:`~localfp4_kernels.linear.head_gate`.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -17,10 +22,12 @@ class Source(ABC):
 
     Attributes:
         name: What the kernel calls it.
-        x: The tensor that says how many tokens there are, and where.
+        per_token: Names of the fields that have a row for each token.
+        x: The tensor that says how many tokens there are, and where. Its rows may lie apart.
     """
 
     name: ClassVar[str]
+    per_token: ClassVar[tuple[str, ...]] = ("x",)
     x: torch.Tensor
 
     @property
@@ -37,6 +44,20 @@ class Source(ABC):
     def constants(self) -> Mapping[str, Any]:
         """Constants of the kernel that differ from their defaults."""
         return {}
+
+    def part(self, rows: slice) -> Self:
+        """Return what computes some of the tokens."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.per_token}
+        kept = {name: None if field is None else field[rows] for name, field in fields.items()}
+        # Every source is a dataclass, which the type of this base cannot say.
+        return replace(self, **kept)  # type: ignore[type-var]
+
+    def after(self) -> "Source":
+        """Return what computes the same tokens once this has been computed.
+
+        That is something else where computing them changes what they are computed from.
+        """
+        return self
 
     @abstractmethod
     def check(self) -> None:
@@ -74,91 +95,11 @@ class Rows(Source):
 
     def check(self) -> None:
         """Check the shape and type of ``x``."""
-        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
+        check_rows("x", self.x, ("T", "K"))
 
     def compute_torch(self) -> torch.Tensor:
         """Return ``x`` in float32."""
         return self.x.float()
-
-
-@dataclass(frozen=True, slots=True)
-class Normed(Source):
-    """The root-mean-square norm of ``x``, or of the residual stream after adding ``x`` to it.
-
-    Computed in float32, ``x / sqrt(mean(x^2) + eps) * weight`` (Zhang & Sennrich 2019). The stream
-    is rounded to its type before it is normalised, and updated in place.
-
-    Attributes:
-        x: ``[T, K]``.
-        weight: ``[K]``.
-        eps: Added to the mean square.
-        plus_one: Whether to multiply by ``1 + weight`` (Gemma, Qwen3-Next).
-        round_first: Whether ``x / rms(x)`` is rounded to the type of ``weight`` before the
-            product, as Llama and Qwen3 do and Gemma and gpt-oss do not.
-        residual: ``[T, K]``, the residual stream.
-        post_weight: ``[K]``; where given, ``x`` itself is normalised with this weight before it is
-            added to the stream (Gemma's norm after attention and feed-forward).
-    """
-
-    x: torch.Tensor
-    weight: torch.Tensor
-    eps: float
-    plus_one: bool = False
-    round_first: bool = False
-    residual: torch.Tensor | None = None
-    post_weight: torch.Tensor | None = None
-    name: ClassVar[str] = "normed"
-
-    @property
-    def width(self) -> int:
-        """Width K of a token."""
-        return self.x.shape[1]
-
-    @property
-    def arguments(self) -> Mapping[str, torch.Tensor | float | None]:
-        """Run-time arguments of the kernel."""
-        return {
-            "x_ptr": self.x,
-            "residual_ptr": self.residual,
-            "weight_ptr": self.weight,
-            "post_weight_ptr": self.post_weight,
-            "eps": self.eps,
-        }
-
-    @property
-    def constants(self) -> Mapping[str, Any]:
-        """Constants of the kernel that differ from their defaults."""
-        return {"PLUS_ONE": self.plus_one, "ROUND_FIRST": self.round_first}
-
-    def check(self) -> None:
-        """Check shapes and types.
-
-        Raises:
-            ValueError: One does not fit, or ``post_weight`` is given without ``residual``.
-        """
-        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
-        check_tensor("weight", self.weight, (self.width,), FLOAT_TYPES, like=self.x)
-        if self.residual is not None:
-            check_tensor("residual", self.residual, self.x.shape, FLOAT_TYPES, like=self.x)
-        if self.post_weight is not None:
-            check_tensor("post_weight", self.post_weight, (self.width,), FLOAT_TYPES, like=self.x)
-            if self.residual is None:
-                raise ValueError("post_weight needs residual: it is for what is added to a stream")
-
-    def compute_torch(self) -> torch.Tensor:
-        """Return the normalised tokens; updates ``residual``."""
-        x = self.x.float()
-        if self.residual is not None:
-            if self.post_weight is not None:
-                x = self._norm_torch(x, self.post_weight)
-            x = self.residual.copy_(x + self.residual.float()).float()
-        return self._norm_torch(x, self.weight)
-
-    def _norm_torch(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + self.eps)
-        if self.round_first:
-            x = x.to(weight.dtype).float()
-        return x * (weight.float() + self.plus_one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +109,14 @@ class Gated(Source):
     Attributes:
         x: ``[T, 2 K]``, the gate's half first.
         gate: Which.
+        token_gate: ``[T, 1]``; the sigmoid of it multiplies a token (Qwen's shared expert).
     """
 
     x: torch.Tensor
     gate: Gate
+    token_gate: torch.Tensor | None = None
     name: ClassVar[str] = "gated"
+    per_token: ClassVar[tuple[str, ...]] = ("x", "token_gate")
 
     @property
     def width(self) -> int:
@@ -182,7 +126,7 @@ class Gated(Source):
     @property
     def arguments(self) -> Mapping[str, torch.Tensor | float | None]:
         """Run-time arguments of the kernel."""
-        return {"x_ptr": self.x}
+        return {"x_ptr": self.x, "gate_ptr": self.token_gate}
 
     @property
     def constants(self) -> Mapping[str, Any]:
@@ -195,14 +139,15 @@ class Gated(Source):
         Raises:
             ValueError: One does not fit.
         """
-        check_tensor("x", self.x, ("T", "2 K"), FLOAT_TYPES)
+        check_rows("x", self.x, ("T", "2 K"))
         check_multiple("the width of x", self.x.shape[1], 2)
         if self.gate not in GATES:
             raise ValueError(f"gate must be one of {', '.join(GATES)}, not {self.gate!r}")
+        _check_token_gate(self.token_gate, self.x)
 
     def compute_torch(self) -> torch.Tensor:
         """Return the gated tokens."""
-        return GATES[self.gate](self.x.float())
+        return _gate_tokens_torch(GATES[self.gate](self.x.float()), self.token_gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +156,13 @@ class Relu2(Source):
 
     Attributes:
         x: ``[T, K]``.
+        token_gate: ``[T, 1]``; the sigmoid of it multiplies a token.
     """
 
     x: torch.Tensor
+    token_gate: torch.Tensor | None = None
     name: ClassVar[str] = "relu2"
+    per_token: ClassVar[tuple[str, ...]] = ("x", "token_gate")
 
     @property
     def width(self) -> int:
@@ -224,49 +172,7 @@ class Relu2(Source):
     @property
     def arguments(self) -> Mapping[str, torch.Tensor | float | None]:
         """Run-time arguments of the kernel."""
-        return {"x_ptr": self.x}
-
-    def check(self) -> None:
-        """Check the shape and type of ``x``."""
-        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
-
-    def compute_torch(self) -> torch.Tensor:
-        """Return the squares in float32."""
-        return relu2_torch(self.x.float())
-
-
-@dataclass(frozen=True, slots=True)
-class SigmoidGated(Source):
-    """The output of attention times a gate from its query projection (Qwen3-Next).
-
-    Attributes:
-        x: ``[T, K]``.
-        gate: ``[T, H, D]`` with H D = K; tokens and heads may lie apart, as in the merged
-            projection, where each head's gate follows its query.
-    """
-
-    x: torch.Tensor
-    gate: torch.Tensor
-    name: ClassVar[str] = "sigmoid_gated"
-
-    @property
-    def width(self) -> int:
-        """Width K of a token."""
-        return self.x.shape[1]
-
-    @property
-    def arguments(self) -> Mapping[str, torch.Tensor | float | None]:
-        """Run-time arguments of the kernel."""
-        return {"x_ptr": self.x, "gate_ptr": self.gate}
-
-    @property
-    def constants(self) -> Mapping[str, Any]:
-        """Constants of the kernel that differ from their defaults."""
-        return {
-            "HEAD_DIM": self.gate.shape[2],
-            "GATE_TOKEN_STRIDE": self.gate.stride(0),
-            "GATE_HEAD_STRIDE": self.gate.stride(1),
-        }
+        return {"x_ptr": self.x, "gate_ptr": self.token_gate}
 
     def check(self) -> None:
         """Check shapes and types.
@@ -274,27 +180,42 @@ class SigmoidGated(Source):
         Raises:
             ValueError: One does not fit.
         """
-        check_tensor("x", self.x, ("T", "K"), FLOAT_TYPES)
-        tokens, width = self.x.shape
-        check_tensor(
-            "gate", self.gate, (tokens, "H", "D"), FLOAT_TYPES, like=self.x, contiguous=False
-        )
-        _, heads, dim = self.gate.shape
-        if heads * dim != width:
-            raise ValueError(f"gate has {heads} heads of {dim}, not {width} elements as x has")
-        if self.gate.stride(2) != 1:
-            raise ValueError(f"heads of gate must be contiguous, not {self.gate.stride(2)} apart")
+        check_rows("x", self.x, ("T", "K"))
+        _check_token_gate(self.token_gate, self.x)
 
     def compute_torch(self) -> torch.Tensor:
-        """Return the gated tokens."""
-        return self.x.float() * torch.sigmoid(self.gate.flatten(1).float())
+        """Return the squares in float32."""
+        return _gate_tokens_torch(relu2_torch(self.x.float()), self.token_gate)
 
 
-def activated(x: torch.Tensor, activation: ActivationFunction) -> Source:
+def activated(
+    x: torch.Tensor, activation: ActivationFunction, token_gate: torch.Tensor | None = None
+) -> Source:
     """Return what stands between the products of a feed-forward network, as a source.
 
     Args:
         x: The first product: ``[T, 2 K]`` under a gate, else ``[T, K]``.
         activation: Which.
+        token_gate: ``[T, 1]``; the sigmoid of it multiplies a token.
     """
-    return Relu2(x) if activation == "relu2" else Gated(x, activation)
+    return Relu2(x, token_gate) if activation == "relu2" else Gated(x, activation, token_gate)
+
+
+def check_rows(name: str, x: torch.Tensor, shape: Sequence[int | str]) -> None:
+    """Check a matrix of floats whose rows may lie apart.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    check_tensor(name, x, shape, FLOAT_TYPES, contiguous=False)
+    if x.stride(1) != 1 and x.shape[1] > 1:
+        raise ValueError(f"{name} must have contiguous rows; its strides are {list(x.stride())}")
+
+
+def _check_token_gate(gate: torch.Tensor | None, x: torch.Tensor) -> None:
+    if gate is not None:
+        check_tensor("token_gate", gate, (x.shape[0], 1), FLOAT_TYPES, like=x)
+
+
+def _gate_tokens_torch(x: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
+    return x if gate is None else x * torch.sigmoid(gate.float())

@@ -10,11 +10,14 @@ from localfp4_kernels.cases import Case, Gate, ModelShape
 from localfp4_kernels.dispatch import Kernel, Kind, Phase, Product, choose
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows, ToWords
 from localfp4_kernels.linear.gemv import natural_words
+from localfp4_kernels.linear.group_norm import GroupNormed
+from localfp4_kernels.linear.head_gate import HeadGated
+from localfp4_kernels.linear.norm_source import Normed, Update
 from localfp4_kernels.linear.outline import outline_weight
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.quantize_fp4 import ToMxfp4, ToNvfp4
 from localfp4_kernels.linear.quantize_fp8 import ToFp8Planes, ToFp8Rows
-from localfp4_kernels.linear.source import Normed, Rows, SigmoidGated, Source, activated
+from localfp4_kernels.linear.source import Rows, Source, activated
 from localfp4_kernels.pointwise.activations import ActivationFunction
 from localfp4_kernels.pointwise.embedding import plan_embedding
 from localfp4_kernels.pointwise.soft_cap import plan_soft_cap
@@ -54,11 +57,11 @@ def _sources(shape: ModelShape) -> Iterator[tuple[str, Source, torch.Tensor | No
     round_first = shape.activation == "silu" and not shape.plus_one
     norm = "norm" + " 1+w" * shape.plus_one + " rounded" * round_first
     normed = Normed(x, weight, 1e-6, shape.plus_one, round_first)
-    added = replace(normed, residual=x)
+    added = replace(normed, update=Update(x))
     yield norm, normed, None
     yield f"add {norm}", added, None
     if shape.activation == "gelu_tanh":
-        yield f"norm add {norm}", replace(added, post_weight=weight), None
+        yield f"norm add {norm}", replace(normed, update=Update(x, weight)), None
     if shape.experts:
         yield f"add {norm} + rows", added, x
     attention = _meta(_TOKENS, shape.heads * shape.head_dim)
@@ -66,7 +69,10 @@ def _sources(shape: ModelShape) -> Iterator[tuple[str, Source, torch.Tensor | No
     if shape.delta_k_heads:
         query_and_gate = _meta(_TOKENS, shape.heads, 2 * shape.head_dim)
         gate = query_and_gate[..., shape.head_dim :]
-        yield "sigmoid_gated attention", SigmoidGated(attention, gate), None
+        yield "head_gated attention", HeadGated(attention, gate), None
+        heads, dim = shape.delta_v_heads, shape.delta_head_dim
+        o, z = _meta(_TOKENS, heads * dim), _meta(_TOKENS, heads * dim)
+        yield "group_normed delta", GroupNormed(o, z, _meta(dim), heads, 1e-6, False), None
     for width in sorted({shape.intermediate, shape.expert_intermediate} - {0}):
         first = _meta(_TOKENS, shape.halves * width)
         yield shape.activation, activated(first, cast(ActivationFunction, shape.activation)), None

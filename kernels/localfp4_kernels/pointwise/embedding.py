@@ -1,5 +1,7 @@
 """Looking up the rows of tokens in the embedding matrix."""
 
+import struct
+
 import torch
 import triton
 import triton.language as tl
@@ -86,4 +88,10 @@ def embedding(
 
 
 def _rounded(scale: float, dtype: torch.dtype) -> float:
-    return float(torch.tensor(scale, dtype=dtype, device="cpu"))
+    """Round to a type without a tensor, which a captured graph could not have in between."""
+    if dtype == torch.bfloat16:
+        (bits,) = struct.unpack("<I", struct.pack("<f", scale))
+        bits += 0x7FFF + (bits >> 16 & 1)
+        return float(struct.unpack("<f", struct.pack("<I", bits & 0xFFFF0000))[0])
+    code = "<e" if dtype == torch.float16 else "<f"
+    return float(struct.unpack(code, struct.pack(code, scale))[0])
