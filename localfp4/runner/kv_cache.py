@@ -1,6 +1,7 @@
 """The memory of the paged KV cache, and of what recurrent layers carry along."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -46,6 +47,7 @@ def allocate_caches(
     token_major = device.type == "cpu" and not for_kernels
     caches: list[Cache] = []
     groups = group_of_layer(kv_groups(spec))
+    states = _StatePools(spec, slots + 1, state_dtype, device)
     for index, layer in enumerate(spec.layers):
         mixer = layer.mixer
         if isinstance(mixer, AttentionSpec) and mixer.shares_kv_of is not None:
@@ -53,7 +55,7 @@ def allocate_caches(
         elif mixer is None:
             caches.append(None)
         elif mixer.state is not None:
-            caches.append(_state_cache(mixer.state, slots + 1, state_dtype, device))
+            caches.append(states.take(mixer.state))
         elif mixer.kv is not None:
             pages_of_layer = replace(
                 _layer_cache(mixer.kv, pages[groups[index]] + 1, dtype, device, token_major),
@@ -66,13 +68,38 @@ def allocate_caches(
     return tuple(caches)
 
 
-def _state_cache(
-    shape: StateShape, slots: int, dtype: torch.dtype, device: torch.device
-) -> StateCache:
-    recurrent = None
-    if shape.recurrent is not None:
-        recurrent = torch.zeros(slots, *shape.recurrent, device=device)
-    return StateCache(torch.zeros(slots, *shape.conv, dtype=dtype, device=device), recurrent)
+class _StatePools:
+    """The states of all recurrent layers; those of layers of one shape are one tensor.
+
+    A slot of all of them is then copied in one launch, not in two for each layer.
+    """
+
+    def __init__(
+        self, spec: DecoderSpec, slots: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        shapes = Counter(
+            layer.mixer.state
+            for layer in spec.layers
+            if layer.mixer is not None and layer.mixer.state is not None
+        )
+        self._free = {
+            shape: _state_caches(shape, count, slots, dtype, device)
+            for shape, count in shapes.items()
+        }
+
+    def take(self, shape: StateShape) -> StateCache:
+        """Return the states of one more layer."""
+        return next(self._free[shape])
+
+
+def _state_caches(
+    shape: StateShape, layers: int, slots: int, dtype: torch.dtype, device: torch.device
+) -> Iterator[StateCache]:
+    convs = torch.zeros(layers, slots, *shape.conv, dtype=dtype, device=device)
+    if shape.recurrent is None:
+        return (StateCache(conv) for conv in convs)
+    matrices = torch.zeros(layers, slots, *shape.recurrent, device=device)
+    return (StateCache(*pair) for pair in zip(convs, matrices, strict=True))
 
 
 def _layer_cache(

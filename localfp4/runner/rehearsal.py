@@ -4,17 +4,24 @@ The outline's tensors have no memory, so that this needs no weights, and nothing
 is compiled from this list is what generation will ask for.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
 
 from localfp4.config import PAGE_SIZE
+from localfp4.models.cache import Cache
 from localfp4.models.decoder import Decoder
 from localfp4.models.kv_groups import kv_groups
+from localfp4.models.spec import DecoderSpec
+from localfp4.runner.collect import ROWS
 from localfp4.runner.kv_cache import allocate_caches
 from localfp4.runner.prepare import prepare
+from localfp4.runner.propose import in_first_group
+from localfp4.runner.rehearse_sampling import sampling_launches
 from localfp4.runner.work import Work
 from localfp4_kernels.launch import Launch, recorded
 
@@ -30,10 +37,21 @@ def rehearse(outline: Decoder, kv_dtype: str, max_batch: int, max_step_tokens: i
     Args:
         outline: The decoder on the ``meta`` device, with kernels to run.
         kv_dtype: Type of the KV cache.
-        max_batch: Most sequences that decode together.
+        max_batch: Most rows that decode together: sequences, times one and the drafts of each.
         max_step_tokens: Most tokens in one step.
     """
-    return launches_of(outline, kv_dtype, _steps(max_batch, max_step_tokens))
+    steps = _Rehearsal(outline, kv_dtype)
+    for pages in (1, _MANY_PAGES):
+        steps.sweep(max_batch, partial(_decoding, pages))
+    if outline.spec.is_recurrent:
+        # Rows that follow each other in a sequence are taken out of the step, turn by turn.
+        steps.sweep(max(max_batch // 2, 1), _checking)
+    for start in (0, PAGE_SIZE):
+        steps.sweep(max_step_tokens, partial(_prefilling, start))
+    found = steps.found
+    for launch in sampling_launches(outline.spec.vocab_size, outline.execution.running):
+        found.setdefault(launch.specialisation, launch)
+    return list(found.values())
 
 
 def a_step_of_each_kind() -> list[list[Work]]:
@@ -54,53 +72,96 @@ def launches_of(outline: Decoder, kv_dtype: str, steps: Iterable[list[Work]]) ->
         kv_dtype: Type of the KV cache.
         steps: What to run.
     """
-    groups = len(kv_groups(outline.spec))
-    caches = allocate_caches(
-        outline.spec,
-        [1] * groups,
-        kv_dtype,
-        _META,
-        slots=1,
-        state_dtype=outline.dtype,
-        for_kernels=True,
-    )
-    kept = _distinct_layers(outline)
-    short = replace(outline, layers=tuple(outline.layers[index] for index in kept))
-    caches = tuple(caches[index] for index in kept)
-    has_states = outline.spec.is_recurrent
-    found: dict[Hashable, Launch] = {}
-    with torch.inference_mode():
-        for work in steps:
-            work = [_fitted(item, groups, has_states) for item in work]
-            with recorded() as launches:
-                short.logits(short.forward(prepare(work, _META), caches))
-            found |= {launch.specialisation: launch for launch in launches}
-    return list(found.values())
+    rehearsal = _Rehearsal(outline, kv_dtype)
+    for work in steps:
+        rehearsal.run(work)
+    return list(rehearsal.found.values())
 
 
-def _steps(max_batch: int, max_step_tokens: int) -> Iterator[list[Work]]:
-    """Yield steps of all sizes that kernels tell apart."""
-    for sequences in _sizes(max_batch):
-        yield [_decode(pages=1)] * sequences
-        yield [_decode(pages=_MANY_PAGES)] * sequences
-    for tokens in _sizes(max_step_tokens):
-        yield [_prompt(tokens, start=0)]
-        yield [_prompt(tokens, start=PAGE_SIZE)]
+class _Rehearsal:
+    """Runs steps of an outline, and keeps one launch of each specialisation.
 
-
-def _sizes(most: int) -> Iterator[int]:
-    """Yield sizes up to ``most`` so close that none of a kernel's ranges of sizes is missed.
-
-    The ranges of few tokens are narrow; all others are wider than 8, and than 64 from 128 on.
+    Attributes:
+        found: By specialisation.
     """
-    spaced = {*range(1, 17), *range(24, 128, 8), *range(128, most, 64), most}
-    beyond = {size + 1 for size in spaced if size >= 16}
-    yield from sorted(size for size in spaced | beyond if size <= most)
+
+    def __init__(self, outline: Decoder, kv_dtype: str) -> None:
+        self.found: dict[Hashable, Launch] = {}
+        self._groups = len(kv_groups(outline.spec))
+        self._has_states = outline.spec.is_recurrent
+        caches = allocate_caches(
+            outline.spec,
+            [1] * self._groups,
+            kv_dtype,
+            _META,
+            slots=1,
+            state_dtype=outline.dtype,
+            for_kernels=True,
+        )
+        kept = _distinct_layers(outline)
+        # What the first reads is the embedding, and after another layer the sum with its result.
+        kept.append(kept[0])
+        self._short = replace(outline, layers=tuple(outline.layers[index] for index in kept))
+        self._caches = tuple(caches[index] for index in kept)
+        self._head_caches = () if outline.mtp is None else _head_caches(outline.spec, kv_dtype)
+
+    @torch.inference_mode()
+    def run(self, work: Sequence[Work]) -> frozenset[Hashable]:
+        """Run a step and return the specialisations that it launches."""
+        work = [_fitted(item, self._groups, self._has_states) for item in work]
+        with recorded() as launches:
+            batch = prepare(work, _META)
+            hidden = self._short.forward(batch, self._caches)
+            if self._short.mtp is not None:
+                self._short.draft(hidden, batch, self._head_caches)
+            self._short.logits(hidden if work[0].is_decode else hidden[:ROWS])
+        launched = {launch.specialisation: launch for launch in launches}
+        self.found |= launched
+        return frozenset(launched)
+
+    def sweep(self, most: int, step: Callable[[int], Sequence[Work]]) -> None:
+        """Run steps of sizes up to ``most`` until none between two of them could differ.
+
+        Kernels have ranges of sizes that end at or next to powers of two, or move with the size in
+        one direction: where two sizes launch the same, so do those between them.
+        """
+        powers = [2**power for power in range(most.bit_length())]
+        sizes = sorted({1, 3, *powers, *(power + 1 for power in powers), most})
+        sizes = [size for size in sizes if size <= most]
+        launched = {size: self.run(step(size)) for size in sizes}
+        gaps = list(pairwise(sizes))
+        while gaps:
+            low, high = gaps.pop()
+            if high - low > 1 and launched[low] != launched[high]:
+                middle = (low + high) // 2
+                launched[middle] = self.run(step(middle))
+                gaps += [(low, middle), (middle, high)]
+
+
+def _head_caches(spec: DecoderSpec, kv_dtype: str) -> tuple[Cache, ...]:
+    """Return the caches of a head for multi-token prediction, whose scales nobody calibrated."""
+    head = replace(spec, layers=spec.mtp, mtp=())
+    dtype = "fp8" if kv_dtype == "fp8-static" else kv_dtype
+    sizes = [1] * len(kv_groups(head))
+    return in_first_group(allocate_caches(head, sizes, dtype, _META, for_kernels=True))
 
 
 def _fitted(item: Work, groups: int, has_states: bool) -> Work:
     """Give a share of work the same pages in every KV group, and a slot where one is needed."""
     return replace(item, pages=[*item.pages] * groups, slot=0 if has_states else None)
+
+
+def _decoding(pages: int, sequences: int) -> list[Work]:
+    return [_decode(pages)] * sequences
+
+
+def _checking(sequences: int) -> list[Work]:
+    item = _decode(pages=1)
+    return [replace(item, pages=[[0, 0]], drafts=(0,))] * sequences
+
+
+def _prefilling(start: int, tokens: int) -> list[Work]:
+    return [_prompt(tokens, start)]
 
 
 def _decode(pages: int) -> Work:

@@ -1,148 +1,169 @@
-"""Choosing tokens from logits; every row depends on its own request alone."""
+"""Choosing tokens from logits on a CPU; every row depends on its own request alone."""
 
-import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from localfp4.messages import TokenLogprob
+from localfp4.runner.numbers import Numbers
+from localfp4.runner.rows import DrawnRow
+from localfp4.runner.sampled import Sampled
+from localfp4.runner.sampling import Draws
+from localfp4.runner.seen import Histories, sees
 from localfp4.runner.work import Draw
+from localfp4_kernels.sampling.on_host import RowDraws, choose_greedily_on_host, choose_on_host
+from localfp4_kernels.sampling.philox import random_31_bits_of
+from localfp4_kernels.sampling.ranking import Floats, Integers, Limits
 
-_COLDEST = 1e-6
-"""Temperatures below are raised to it: as good as greedy, and no division by zero in float32."""
+__all__ = ["HostDraws", "HostSampler", "HostSampling", "Sampled", "sample"]
 
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A chosen token, with log-probabilities where they were asked for."""
-
-    token_id: int
-    logprob: TokenLogprob | None = None
+_FEW = 12
+"""Rows up to which random numbers are computed one by one in less time than all at once."""
 
 
-def sample(logits: torch.Tensor, draws: Sequence[Draw], positions: Sequence[int]) -> list[Sampled]:
+def sample(
+    logits: torch.Tensor, rows: Sequence[DrawnRow], histories: Histories | None = None
+) -> list[Sampled]:
     """Choose one token per row.
 
-    Order: penalties and bias, temperature, top-k, top-p, min-p, then the draw. The draw walks the
-    cumulative distribution up to the row's uniform number, so that equal logits and an
-    equal seed give the same token on every device and in every batch.
+    Order: penalties and bias, temperature, top-k, top-p, min-p, then the draw.
 
     Args:
-        logits: float32 ``[B, V]``; rows with penalties or a bias are changed in place.
-        draws: B of them.
-        positions: Of the token that each row is drawn for, in its sequence.
+        logits: float32 ``[R, V]`` on a CPU; rows with penalties or a bias are changed in place.
+        rows: R of them, none after a token that the host does not know.
+        histories: What their sequences had seen in the step before.
     """
-    numbers = [_uniform(draw.seed, place) for draw, place in zip(draws, positions, strict=True)]
-    raw = _raw_logprobs(logits, draws)
-    for row, draw in zip(logits, draws, strict=True):
-        _penalise(row, draw)
-    tokens = logits.argmax(-1).tolist()
-    for rows, filtered in _random_rows(draws):
-        chosen = _draw(
-            logits[rows],
-            [draws[row] for row in rows],
-            [numbers[row] for row in rows],
-            filtered=filtered,
-        )
-        for row, token in zip(rows, chosen, strict=True):
-            tokens[row] = token
+    raw = _raw_logprobs(logits, rows)
+    histories = Histories() if histories is None else histories
+    for place, row in enumerate(rows):
+        if row.draw.params.logit_bias or sees(row.draw):
+            _modify(logits[place].numpy(), row, histories)
+    histories.end_step()
+    tokens = _choose(logits, rows)
+    if not raw:
+        return [Sampled(token) for token in tokens]
     return [
-        Sampled(token, _report(raw[row], token, draws[row]) if row in raw else None)
-        for row, token in enumerate(tokens)
+        Sampled(token, _report(raw[place], token, row.draw) if place in raw else None)
+        for place, (token, row) in enumerate(zip(tokens, rows, strict=True))
     ]
 
 
-def _random_rows(draws: Sequence[Draw]) -> list[tuple[list[int], bool]]:
-    """Group the rows that are not greedy by whether they restrict the distribution.
+@dataclass(frozen=True, slots=True)
+class HostDraws:
+    """Tokens that have been chosen on the host.
 
-    A row's group depends on its own parameters only: sorting changes which token a uniform
-    number falls on, so a neighbour must not decide it.
+    Attributes:
+        choices: All of them.
+        known: Their ids.
+        device: Where the decoder runs.
+        tensors: Nothing, as nothing is left to read.
     """
-    groups: dict[bool, list[int]] = {}
-    for row, draw in enumerate(draws):
-        params = draw.params
-        if params.temperature > 0:
-            filtered = params.top_k > 0 or params.top_p < 1 or params.min_p > 0
-            groups.setdefault(filtered, []).append(row)
-    return [(rows, filtered) for filtered, rows in groups.items()]
+
+    choices: Sequence[Sampled]
+    known: Sequence[int]
+    device: torch.device
+    tensors: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """The tokens on the device, int64 ``[D]``."""
+        return torch.tensor(self.known, dtype=torch.int64, device=self.device)
+
+    def read(self, tensors: Sequence[torch.Tensor]) -> Sequence[Sampled]:
+        """Return the choices."""
+        return self.choices
 
 
-def _uniform(seed: int, position: int) -> float:
-    """Return a number in [0, 1) that depends on a request's seed and on a position alone."""
-    return random.Random(f"{seed} {position}").random()
+@dataclass(frozen=True, slots=True)
+class HostSampling:
+    """How the tokens of a step are drawn on the host.
 
-
-def _draw(
-    logits: torch.Tensor, draws: Sequence[Draw], numbers: Sequence[float], *, filtered: bool
-) -> list[int]:
-    """Sample rows ``[R, V]`` by inverting their cumulative distributions."""
-    # Subtracting the maximum first keeps tiny temperatures from overflowing.
-    scaled = logits - logits.amax(-1, keepdim=True)
-    temperatures = [max(draw.params.temperature, _COLDEST) for draw in draws]
-    probs = (scaled / _column(temperatures, logits)).softmax(-1)
-    order = None
-    if filtered:
-        probs, order = probs.sort(dim=-1, descending=True, stable=True)
-        probs = _restrict(probs, draws)
-    cumulative = probs.cumsum(-1)
-    target = _column(numbers, logits) * cumulative[:, -1:]
-    place = torch.searchsorted(cumulative, target, right=True)
-    # Rounding may put the target past the last token that has any probability.
-    last = (probs > 0).long().cumsum(-1).argmax(-1, keepdim=True)
-    place = torch.minimum(place, last)
-    chosen = place if order is None else order.gather(-1, place)
-    return chosen.squeeze(-1).tolist()
-
-
-def _restrict(probs: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
-    """Zero what top-k, top-p (Holtzman et al. 2020) and min-p (Nguyen et al. 2024) exclude.
-
-    ``probs`` ``[R, V]`` are sorted, largest first. The largest always stays.
+    Attributes:
+        rows: After which.
+        histories: What their sequences have seen.
     """
-    vocab = probs.shape[-1]
-    rank = torch.arange(vocab, device=probs.device)
-    top_k = _column([draw.params.top_k or vocab for draw in draws], probs)
-    top_p = _column([draw.params.top_p for draw in draws], probs)
-    min_p = _column([draw.params.min_p for draw in draws], probs)
-    probs = probs.masked_fill(rank >= top_k, 0)
-    probs = probs / probs.sum(-1, keepdim=True)
-    before = probs.cumsum(-1) - probs
-    probs = probs.masked_fill((before >= top_p) & (rank > 0), 0)
-    return probs.masked_fill(probs < probs[:, :1] * min_p, 0)
+
+    rows: Sequence[DrawnRow]
+    histories: Histories
+
+    def run(self, logits: torch.Tensor, buffer: torch.Tensor, before: Draws | None) -> HostDraws:
+        """Choose one token per row of float32 logits ``[D, V]``, which may be changed."""
+        if not self.rows:
+            return HostDraws((), (), logits.device)
+        chosen = sample(logits.cpu(), self.rows, self.histories)
+        return HostDraws(chosen, [one.token_id for one in chosen], logits.device)
 
 
-def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
-    """Return float32 ``[R, 1]`` on the device of ``like``."""
-    return torch.tensor(values, dtype=torch.float32, device=like.device).unsqueeze(1)
+class HostSampler:
+    """Remembers what sequences have seen."""
+
+    def __init__(self) -> None:
+        self._histories = Histories()
+
+    def write(self, numbers: Numbers, rows: Sequence[DrawnRow]) -> HostSampling:
+        """Return how the rows of a step are drawn; the device need not know."""
+        return HostSampling(rows, self._histories)
 
 
-def _penalise(row: torch.Tensor, draw: Draw) -> None:
+def _choose(logits: torch.Tensor, rows: Sequence[DrawnRow]) -> list[int]:
+    drawn = [place for place, row in enumerate(rows) if row.draw.params.temperature > 0]
+    if not drawn:
+        return choose_greedily_on_host(logits)
+    if len(drawn) == len(rows):
+        return choose_on_host(logits, _row_draws(rows))
+    tokens = choose_greedily_on_host(logits)
+    chosen = choose_on_host(logits[drawn], _row_draws([rows[place] for place in drawn]))
+    for place, token in zip(drawn, chosen, strict=True):
+        tokens[place] = token
+    return tokens
+
+
+def _row_draws(rows: Sequence[DrawnRow]) -> RowDraws:
+    """Return how rows are drawn, as arrays."""
+    params = [row.draw.params for row in rows]
+    return RowDraws(
+        numbers=_random_numbers(rows),
+        temperature=np.array([one.temperature for one in params], np.float32),
+        limits=Limits(
+            top_k=np.array([one.top_k for one in params], np.int64),
+            top_p=np.array([one.top_p for one in params], np.float32),
+            min_p=np.array([one.min_p for one in params], np.float32),
+        ),
+    )
+
+
+def _random_numbers(rows: Sequence[DrawnRow]) -> Integers:
+    """Return 31 random bits a row, from the request's seed and the token's position."""
+    seeds, positions = [row.draw.seed for row in rows], [row.position for row in rows]
+    if len(rows) <= _FEW:
+        return np.array(list(map(random_31_bits_of, seeds, positions)))
+    words = random_31_bits_of(np.array(seeds, np.uint64), np.array(positions, np.uint64))
+    return words.astype(np.int64)
+
+
+def _modify(row: Floats, drawn: DrawnRow, histories: Histories) -> None:
     """Apply the penalties and the bias of one request to its logits ``[V]``, in place."""
-    params = draw.params
-    if params.repetition_penalty != 1:
-        seen = torch.tensor(sorted(set(draw.tokens)), device=row.device)
-        values = row[seen]
-        penalty = params.repetition_penalty
-        row[seen] = torch.where(values > 0, values / penalty, values * penalty)
-    if params.presence_penalty or params.frequency_penalty:
-        counts = Counter(draw.tokens[draw.prompt_len :])
-        ids = torch.tensor(list(counts), dtype=torch.long, device=row.device)
-        times = torch.tensor(list(counts.values()), dtype=torch.float32, device=row.device)
-        row[ids] -= params.presence_penalty + params.frequency_penalty * times
+    params = drawn.draw.params
+    if sees(drawn.draw):
+        seen = histories.of(drawn.draw).with_guesses(drawn.drafts)
+        ids, times = np.frombuffer(seen.ids, np.int64), np.frombuffer(seen.times, np.int32)
+        x = row[ids]
+        penalty = np.float32(params.repetition_penalty)
+        x = np.where(x > 0, x / penalty, x * penalty)
+        answered = params.presence_penalty + params.frequency_penalty * times
+        row[ids] = np.where(times > 0, x - answered.astype(np.float32), x)
     if params.logit_bias:
-        ids = torch.tensor(list(params.logit_bias), dtype=torch.long, device=row.device)
-        biases = list(params.logit_bias.values())
-        row[ids] += torch.tensor(biases, dtype=row.dtype, device=row.device)
+        row[list(params.logit_bias)] += np.array(list(params.logit_bias.values()), np.float32)
 
 
-def _raw_logprobs(logits: torch.Tensor, draws: Sequence[Draw]) -> dict[int, torch.Tensor]:
+def _raw_logprobs(logits: torch.Tensor, rows: Sequence[DrawnRow]) -> dict[int, torch.Tensor]:
     """Return log-probabilities ``[V]`` of the rows that report them, before any penalty."""
     return {
-        row: logits[row].log_softmax(-1)
-        for row, draw in enumerate(draws)
-        if draw.params.logprobs is not None
+        place: logits[place].log_softmax(-1)
+        for place, row in enumerate(rows)
+        if row.draw.params.logprobs is not None
     }
 
 

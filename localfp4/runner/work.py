@@ -58,6 +58,8 @@ class Work:
             processed too, and a token is drawn after each.
         follows: The token at ``end - 1`` is not known to the host: it is the draw with this index
             of the step that was launched before, and ``tokens`` ends before it.
+        propose: How many drafts a head for multi-token prediction or a draft model shall make for
+            the tokens after those that the step brings.
     """
 
     tokens: Sequence[int]
@@ -72,3 +74,4 @@ class Work:
     snapshot: int | None = None
     drafts: tuple[int, ...] = ()
     follows: int | None = None
+    propose: int = 0

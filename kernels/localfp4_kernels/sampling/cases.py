@@ -37,8 +37,10 @@ def _launches(logits: torch.Tensor, target: Target) -> Iterator[Launch]:
     """Plan rows that are greedy, free, or restricted in each way on its own and in all."""
     starts, tokens, share = (_vector(t) for t in (torch.int32, torch.int64, torch.float32))
     starts = starts.new_empty(_ROWS + 1)
-    seen = SeenTokens(starts, tokens, tokens.int())
-    yield from plan_penalise(logits, seen, Penalties(share, share, share), target=target).launches
+    for latest in (None, tokens):
+        listed = SeenTokens(starts, tokens, tokens.int(), latest)
+        penalties = Penalties(share, share, share)
+        yield from plan_penalise(logits, listed, penalties, target=target).launches
     yield from plan_add_biases(logits, Biases(starts, tokens, share), target=target).launches
     yield from plan_choose_greedily(logits, target=target).launches
     yield from plan_choose_greedily(logits, logits, target=target).launches
@@ -56,7 +58,14 @@ def _name(launch: Launch) -> str:
     kernel = launch.kernel.__name__.strip("_").removesuffix("_kernel")
     given = [
         name.removesuffix("_ptr")
-        for name in ("unmodified_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "bound_ptr")
+        for name in (
+            "latest_ptr",
+            "unmodified_ptr",
+            "top_k_ptr",
+            "top_p_ptr",
+            "min_p_ptr",
+            "bound_ptr",
+        )
         if launch.arguments.get(name) is not None
     ]
     switches = [name.lower() for name in ("BY_TOKENS", "FIRST") if launch.constants.get(name)]

@@ -24,7 +24,8 @@ from localfp4_kernels.sampling.greedy import (
     logprobs_torch,
 )
 from localfp4_kernels.sampling.numbers import COLDEST, MASS_UNIT, load_shares, scale_mass, to_mass
-from localfp4_kernels.sampling.random_bits import random_31_bits, random_31_bits_torch
+from localfp4_kernels.sampling.philox import random_31_bits_torch
+from localfp4_kernels.sampling.random_bits import random_31_bits
 from localfp4_kernels.sampling.survey import Blocks, row_logprob, row_peak, survey_launch
 from localfp4_kernels.target import Target
 

@@ -31,11 +31,15 @@ class SeenTokens:
         starts: int32 ``[R + 1]``; row r has the entries from ``starts[r]`` to ``starts[r + 1]``.
         tokens: int64 ``[entries]``, each once in a row.
         times: int32 ``[entries]``, how often it occurs in the answer; 0 if only in the prompt.
+        latest: int64 ``[R]``, one more token of every row's answer, which may be in the lists or
+            not; -1 is none. ``None`` where no row has one. With it, what one step draws counts in
+            the next before the host has seen it.
     """
 
     starts: torch.Tensor
     tokens: torch.Tensor
     times: torch.Tensor
+    latest: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ def _penalise_kernel(
     starts_ptr,
     tokens_ptr,
     times_ptr,
+    latest_ptr,
     repetition_ptr,
     presence_ptr,
     frequency_ptr,
@@ -82,22 +87,41 @@ def _penalise_kernel(
     BLOCK: tl.constexpr,
     PROGRAMS: tl.constexpr,
 ):
-    """Penalise every PROGRAMS-th block of one row's list."""
+    """Penalise every PROGRAMS-th block of one row's list; the first program, what it lacks."""
     row = tl.program_id(0)
-    end = tl.load(starts_ptr + row + 1)
+    begin, end = tl.load(starts_ptr + row), tl.load(starts_ptr + row + 1)
     repetition = tl.load(repetition_ptr + row)
     presence, frequency = tl.load(presence_ptr + row), tl.load(frequency_ptr + row)
-    first = tl.load(starts_ptr + row) + tl.program_id(1) * BLOCK
+    latest = tl.full((), -1, tl.int64)
+    if latest_ptr is not None:
+        latest = tl.load(latest_ptr + row)
+    first = begin + tl.program_id(1) * BLOCK
     for start in range(first, end, PROGRAMS * BLOCK):
         entry = start + tl.arange(0, BLOCK)
         listed = entry < end
-        times = tl.load(times_ptr + entry, mask=listed, other=0)
         token = tl.load(tokens_ptr + entry, mask=listed, other=0)
+        times = tl.load(times_ptr + entry, mask=listed, other=0) + (token == latest).to(tl.int32)
         place = logits_ptr + row.to(tl.int64) * V + token
-        x = tl.load(place, mask=listed)
-        x = tl.where(x > 0, tl.div_rn(x, repetition), x * repetition)
-        answered = presence + frequency * times.to(tl.float32)
-        tl.store(place, tl.where(times > 0, x - answered, x), mask=listed)
+        x = _penalised(tl.load(place, mask=listed), times, repetition, presence, frequency)
+        tl.store(place, x, mask=listed)
+    if latest_ptr is not None:  # noqa: SIM102 - decided when compiling, the other one when running
+        if (tl.program_id(1) == 0) & (latest >= 0):
+            found = tl.full((), 0, tl.int32)
+            for start in range(begin, end, BLOCK):
+                entry = start + tl.arange(0, BLOCK)
+                token = tl.load(tokens_ptr + entry, mask=entry < end, other=-1)
+                found += tl.sum((token == latest).to(tl.int32), 0)
+            if found == 0:
+                place = logits_ptr + row.to(tl.int64) * V + latest
+                x = _penalised(tl.load(place), found + 1, repetition, presence, frequency)
+                tl.store(place, x)
+
+
+@triton.jit
+def _penalised(x, times, repetition, presence, frequency):
+    """Return the logits of tokens that are in the answer so many times."""
+    x = tl.where(x > 0, tl.div_rn(x, repetition), x * repetition)
+    return tl.where(times > 0, x - (presence + frequency * times.to(tl.float32)), x)
 
 
 @triton.jit
@@ -130,6 +154,8 @@ def plan_penalise(
     check_tensor("logits", logits, ("R", "V"), torch.float32)
     _check_list("seen", seen.starts, seen.tokens, logits)
     check_tensor("seen.times", seen.times, seen.tokens.shape, torch.int32, like=logits)
+    if seen.latest is not None:
+        check_tensor("seen.latest", seen.latest, logits.shape[:1], torch.int64, like=logits)
     strengths = {
         "repetition": penalties.repetition,
         "presence": penalties.presence,
@@ -137,7 +163,12 @@ def plan_penalise(
     }
     for name, value in strengths.items():
         check_tensor(f"penalties.{name}", value, logits.shape[:1], torch.float32, like=logits)
-    lists = {"starts_ptr": seen.starts, "tokens_ptr": seen.tokens, "times_ptr": seen.times}
+    lists = {
+        "starts_ptr": seen.starts,
+        "tokens_ptr": seen.tokens,
+        "times_ptr": seen.times,
+        "latest_ptr": seen.latest,
+    }
     arguments = lists | {f"{name}_ptr": value for name, value in strengths.items()}
     return Plan((_launch(_penalise_kernel, logits, arguments),), logits)
 
@@ -162,11 +193,18 @@ def penalise(logits: torch.Tensor, seen: SeenTokens, penalties: Penalties) -> to
 def penalise_torch(logits: torch.Tensor, seen: SeenTokens, penalties: Penalties) -> torch.Tensor:
     """Compute :func:`penalise` in plain torch."""
     rows = _rows_of(seen.starts, seen.tokens)
-    x, times = logits[rows, seen.tokens], seen.times
+    times, tokens = seen.times, seen.tokens
+    if seen.latest is not None:
+        again = tokens == seen.latest[rows]
+        listed = torch.zeros_like(seen.latest).index_add(0, rows, again.long()) > 0
+        fresh = torch.nonzero((seen.latest >= 0) & ~listed).squeeze(-1)
+        rows, tokens = torch.cat((rows, fresh)), torch.cat((tokens, seen.latest[fresh]))
+        times = torch.cat((times + again, torch.ones_like(fresh)))
+    x = logits[rows, tokens]
     repetition = penalties.repetition[rows]
     x = torch.where(x > 0, x / repetition, x * repetition)
     answered = penalties.presence[rows] + penalties.frequency[rows] * times
-    logits[rows, seen.tokens] = torch.where(times > 0, x - answered, x)
+    logits[rows, tokens] = torch.where(times > 0, x - answered, x)
     return logits
 
 
@@ -201,7 +239,9 @@ def add_biases_torch(logits: torch.Tensor, biases: Biases) -> torch.Tensor:
     return logits
 
 
-def _launch(kernel: Any, logits: torch.Tensor, arguments: Mapping[str, torch.Tensor]) -> Launch:
+def _launch(
+    kernel: Any, logits: torch.Tensor, arguments: Mapping[str, torch.Tensor | None]
+) -> Launch:
     return Launch(
         kernel=kernel,
         grid=(logits.shape[0], _PROGRAMS),

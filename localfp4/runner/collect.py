@@ -1,0 +1,43 @@
+"""What is kept of every position of a prompt, beside the next token."""
+
+from collections.abc import Iterator
+
+import torch
+
+from localfp4.models.decoder import Decoder
+from localfp4.runner.work import Collect, Work
+
+ROWS = 64
+"""Whose logits are computed at a time: 512 rows of 262144 take half a gigabyte, several times."""
+
+
+def collect_logits(decoder: Decoder, hidden: torch.Tensor) -> torch.Tensor:
+    """Return float32 logits ``[n, V]`` of hidden states ``[n, H]``, in main memory."""
+    return torch.cat([logits.cpu() for logits in _pieces(decoder, hidden)])
+
+
+def collect_scores(decoder: Decoder, hidden: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of the token after each position, float32 ``[n]``.
+
+    Args:
+        decoder: What computes logits.
+        hidden: ``[n, H]``.
+        following: int64 ``[n]``, those tokens.
+    """
+    scores = []
+    for place, logits in enumerate(_pieces(decoder, hidden)):
+        ids = following[place * ROWS :][: len(logits)].unsqueeze(1)
+        scores.append(logits.log_softmax(-1).gather(1, ids).squeeze(1))
+    return torch.cat(scores) if scores else hidden.new_empty(0, dtype=torch.float32)
+
+
+def followers(item: Work) -> list[int]:
+    """Return the tokens after the processed ones, where scores are collected."""
+    if item.collect is not Collect.SCORES:
+        return []
+    return list(item.tokens[item.start + 1 : item.end + 1])
+
+
+def _pieces(decoder: Decoder, hidden: torch.Tensor) -> Iterator[torch.Tensor]:
+    for start in range(0, len(hidden), ROWS):
+        yield decoder.logits(hidden[start : start + ROWS])
