@@ -157,6 +157,8 @@ class Finished:
         output_tokens: Generated tokens, the end token included.
         ttft_s: Time to first token in seconds, queueing included; 0 where none came.
         duration_s: Time from arrival to the last token in seconds.
+        drafted_tokens: Guesses at tokens that the model checked.
+        accepted_tokens: Those of them that were right.
     """
 
     id: str
@@ -166,6 +168,8 @@ class Finished:
     output_tokens: int
     ttft_s: float
     duration_s: float
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     @property
     def decode_tokens_per_s(self) -> float:
@@ -253,6 +257,8 @@ class Stats:
         memory_used_bytes: GPU memory in use on the device, or this process's resident memory on
             a CPU.
         memory_total_bytes: Memory of the device, or of the computer.
+        drafted_tokens: Guesses at tokens that the model checked since it was loaded.
+        accepted_tokens: Those of them that were right.
     """
 
     phase: Literal["idle", "prefill", "decode"]
@@ -265,6 +271,8 @@ class Stats:
     kv_total_tokens: int
     memory_used_bytes: int
     memory_total_bytes: int
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,7 +300,7 @@ def test_a_closed_model_says_so(sharp_model: Path) -> None:
             call()
 
 
-@pytest.mark.parametrize("place", [(Runner, "run"), (Scheduler, "commit")])
+@pytest.mark.parametrize("place", [(Runner, "launch"), (Scheduler, "commit")])
 def test_an_interruption_leaves_the_engine_usable(
     llm: LLM, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str]
 ) -> None:

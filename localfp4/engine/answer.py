@@ -1,10 +1,10 @@
 """What the front end sees of a sequence: pieces of its text, log-probabilities and timings."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from localfp4.engine.sequence import Sequence
+from localfp4.engine.sequence import Sequence as Running
 from localfp4.messages import Delta, Event, Finished, FinishReason, ToolCall
 from localfp4.runner.sampler import Sampled
 from localfp4.text.answer_reader import AnswerReader
@@ -19,16 +19,17 @@ class Answer:
     Attributes:
         sequence: Whose tokens they are.
         reader: ``None`` where the model has no tokenizer; pieces then have no text.
-        stops: Finds stop strings, in what is neither reasoning nor a tool call.
+        stops: Finds stop strings, in what is neither reasoning nor a tool call; ``None`` where
+            there are none.
         clock: Returns seconds.
         arrived_s: When the request came.
         first_token_s: When its first token came.
         calls: How many tools it has called.
     """
 
-    sequence: Sequence
+    sequence: Running
     reader: AnswerReader | None
-    stops: StopStrings
+    stops: StopStrings | None
     clock: Callable[[], float]
     arrived_s: float
     first_token_s: float | None = field(default=None)
@@ -36,16 +37,16 @@ class Answer:
 
     def add(self, sampled: Sampled) -> Delta:
         """Append a chosen token to the sequence and return the piece of text it completes."""
-        sequence = self.sequence
+        sequence, reader = self.sequence, self.reader
         if self.first_token_s is None:
             self.first_token_s = self.clock()
         sequence.append(sampled.token_id)
-        ends_answer = sequence.finished == "stop"
-        pieces = [] if self.reader is None or ends_answer else self.reader.add(sampled.token_id)
-        return self._delta(
-            [*pieces, *self._rest()] if sequence.finished is not None else pieces,
-            () if ends_answer else (sampled,),
-        )
+        if sequence.finished == "stop":
+            return self._delta(self._rest())
+        pieces = [] if reader is None else reader.add(sampled.token_id)
+        if sequence.finished is not None:
+            pieces = [*pieces, *self._rest()]
+        return self._delta(pieces, sampled)
 
     def cancel(self) -> list[Event]:
         """End the answer early, giving out the text that was held back."""
@@ -66,6 +67,8 @@ class Answer:
             output_tokens=sequence.output_len,
             ttft_s=0.0 if self.first_token_s is None else first - self.arrived_s,
             duration_s=now - self.arrived_s,
+            drafted_tokens=sequence.drafted,
+            accepted_tokens=sequence.accepted,
         )
 
     def _reason(self) -> FinishReason:
@@ -75,33 +78,33 @@ class Answer:
     def _rest(self) -> list[Piece]:
         return [] if self.reader is None else self.reader.end()
 
-    def _delta(self, pieces: Iterable[Piece], tokens: tuple[Sampled, ...] = ()) -> Delta:
+    def _delta(self, pieces: Sequence[Piece], sampled: Sampled | None = None) -> Delta:
         """Sort pieces by their kind, up to a stop string, which ends the answer."""
         text, reasoning, calls = "", "", []
         hit = False
         for piece in pieces:
             match piece:
-                case _ if hit:
-                    break
                 case Content():
-                    passed, hit = self.stops.add(piece.text)
+                    passed, hit = self._up_to_stop(piece.text)
                     text += passed
                 case Reasoning():
                     reasoning += piece.text
                 case Call():
                     calls.append(self._numbered(piece))
+            if hit:
+                break
         if hit:
             self.sequence.finished = "stop"
-        elif self.sequence.finished is not None:
+        elif self.sequence.finished is not None and self.stops is not None:
             text += self.stops.flush()
-        return Delta(
-            self.sequence.id,
-            text,
-            tuple(token.token_id for token in tokens),
-            tuple(token.logprob for token in tokens if token.logprob is not None),
-            reasoning,
-            tuple(calls),
-        )
+        if sampled is None:
+            return Delta(self.sequence.id, text, (), (), reasoning, tuple(calls))
+        logprobs = () if sampled.logprob is None else (sampled.logprob,)
+        return Delta(self.sequence.id, text, (sampled.token_id,), logprobs, reasoning, tuple(calls))
+
+    def _up_to_stop(self, text: str) -> tuple[str, bool]:
+        """Return the text before any stop string, and whether there was one."""
+        return (text, False) if self.stops is None else self.stops.add(text)
 
     def _numbered(self, call: Call) -> ToolCall:
         """Give a call an id, of nine characters as Mistral's templates demand."""

@@ -1,42 +1,39 @@
-"""Which page of the KV cache belongs to whom; knows neither tensors nor requests.
+"""Which page of one pool belongs to whom; knows neither tensors nor tokens.
 
 A page is free, owned by one or more sequences, or cached: full of tokens nobody uses now, but kept
-under a hash of everything up to its end, so that a prompt with the same beginning can take it
-over. Cached pages are given away, least recently used first, when free ones run out. Where layers
-carry a state along, a beginning can be taken over only up to a page at whose end there is a
-snapshot of it.
+under a digest of everything up to its end, so that a prompt with the same beginning can take it
+over. Cached pages are given away, least recently used first, when free ones run out.
 """
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from localfp4.config import PAGE_SIZE
-from localfp4.engine.state_slots import StateSlots
+
+RELEASED = -1
+"""Stands in a sequence's pages for one that a window has passed."""
+
+
+class Evicted(NamedTuple):
+    """A cached page that was given away, and what it was known by."""
+
+    page: int
+    digest: bytes
 
 
 class PageTable:
     """The bookkeeping of ``num_pages`` pages of ``PAGE_SIZE`` tokens."""
 
-    def __init__(
-        self, num_pages: int, *, prefix_caching: bool = True, states: StateSlots | None = None
-    ) -> None:
-        """Make a table of free pages.
-
-        Args:
-            num_pages: How many.
-            prefix_caching: Whether full pages are kept for prompts with the same beginning.
-            states: Snapshots of recurrent layers; ``None`` for models without any.
-        """
+    def __init__(self, num_pages: int) -> None:
         self.num_pages = num_pages
-        self.prefix_caching = prefix_caching
-        self._states = states
         # A heap: handing out the lowest page keeps a lone sequence's pages in one run of memory.
         self._free = list(range(num_pages))
         self._owners = [0] * num_pages
-        self._hash_of: dict[int, bytes] = {}
+        self._digest_of: dict[int, bytes] = {}
         self._page_of: dict[bytes, int] = {}
         self._cached: OrderedDict[int, None] = OrderedDict()
 
@@ -50,53 +47,61 @@ class PageTable:
         """Pages owned by at least one sequence."""
         return self.num_pages - self.available
 
-    def allocate(self, count: int) -> list[int]:
-        """Hand out pages with one owner each.
+    def allocate(self, count: int) -> tuple[list[int], list[Evicted]]:
+        """Hand out pages with one owner each, and say which of them were cached.
 
         Raises:
             ValueError: Fewer are available; none is handed out.
         """
         if count > self.available:
             raise ValueError(f"{count} pages were asked for, {self.available} are available")
-        return [self._take() for _ in range(count)]
+        pages: list[int] = []
+        evicted: list[Evicted] = []
+        for _ in range(count):
+            if self._free:
+                page = heappop(self._free)
+            else:
+                page, _ = self._cached.popitem(last=False)
+                digest = self._digest_of.pop(page)
+                del self._page_of[digest]
+                evicted.append(Evicted(page, digest))
+            self._owners[page] = 1
+            pages.append(page)
+        return pages, evicted
 
-    def match(self, tokens: Sequence[int]) -> list[int]:
-        """Return pages that already hold the beginning of ``tokens``, each with one more owner.
+    def find(self, digest: bytes) -> int | None:
+        """Return the page that holds what is known by a digest, without owning it."""
+        return self._page_of.get(digest)
 
-        Only full pages match, and at least the last token is left to compute, since its logits
-        are needed.
+    def is_owned(self, page: int) -> bool:
+        """Whether a page belongs to a sequence, as opposed to being cached or free."""
+        return self._owners[page] > 0
+
+    def own(self, page: int) -> None:
+        """Give a published page one more owner."""
+        self._cached.pop(page, None)
+        self._owners[page] += 1
+
+    def publish(self, page: int, digest: bytes) -> int:
+        """Offer a page that has become full for reuse, and return the page to go on with.
+
+        Another with the same content may be there already, since sequences compute the same at
+        once, or one had no snapshot to go on from: it takes the new one's place.
         """
-        matched = self._beginning(tokens)
-        while self._states is not None and matched and matched[-1] not in self._states.pages:
-            matched.pop()
-        for page in matched:
-            self._own(page)
-        return matched
+        same = self._page_of.setdefault(digest, page)
+        if same == page:
+            self._digest_of[page] = digest
+            return page
+        self.own(same)
+        self.release([page])
+        return same
 
-    def publish(self, tokens: Sequence[int], pages: list[int], done: int, computed: int) -> None:
-        """Offer the pages that became full while ``done`` tokens grew to ``computed`` for reuse.
-
-        A page with the same beginning may be there already, since sequences compute the same at
-        once, or one had no snapshot to go on from: it takes the new one's place in ``pages``.
-        """
-        if not self.prefix_caching:
-            return
-        for place in range(done // PAGE_SIZE, computed // PAGE_SIZE):
-            page = pages[place]
-            if page in self._hash_of:
-                continue
-            parent = self._hash_of[pages[place - 1]] if place else b""
-            digest = _page_hash(parent, tokens, place)
-            same = self._page_of.setdefault(digest, page)
-            if same == page:
-                self._hash_of[page] = digest
-                continue
-            self._own(same)
-            self.release([page])
-            pages[place] = same
-
-    def release(self, pages: Sequence[int]) -> None:
+    def release(self, pages: Sequence[int], *, least_valuable: bool = False) -> None:
         """Take one owner off each page.
+
+        Args:
+            pages: Some pages of a sequence, in order.
+            least_valuable: Whether those of them that stay cached are the first to be given away.
 
         Raises:
             ValueError: A page has no owner.
@@ -109,10 +114,31 @@ class PageTable:
             self._owners[page] -= 1
             if self._owners[page]:
                 continue
-            if page in self._hash_of:
+            if page in self._digest_of:
                 self._cached[page] = None
+                if least_valuable:
+                    self._cached.move_to_end(page, last=False)
             else:
                 heappush(self._free, page)
+
+    def unpublish(self, digest: bytes) -> None:
+        """Drop what is known by a digest, if anything is; nobody may own its page."""
+        page = self._page_of.pop(digest, None)
+        if page is not None:
+            del self._digest_of[page]
+            del self._cached[page]
+            heappush(self._free, page)
+
+    def forget(self) -> None:
+        """Drop what pages are known by."""
+        self._free += self._cached
+        heapify(self._free)
+        for books in (self._cached, self._digest_of, self._page_of):
+            books.clear()
+
+    def digests(self) -> Iterable[bytes]:
+        """Return what published pages are known by."""
+        return self._page_of.keys()
 
     def check(self, owned: Sequence[Sequence[int]]) -> None:
         """Compare the books with what the sequences hold.
@@ -122,47 +148,24 @@ class PageTable:
         """
         expected = [0] * self.num_pages
         for pages in owned:
-            assert len(set(pages)) == len(pages), "a sequence holds a page twice"
-            for page in pages:
+            held = [page for page in pages if page != RELEASED]
+            assert len(set(held)) == len(held), "a sequence holds a page twice"
+            for page in held:
                 expected[page] += 1
         assert self._owners == expected, "owners differ from what the sequences hold"
         unowned = sorted([*self._free, *self._cached])
         assert unowned == [page for page, owners in enumerate(expected) if not owners]
-        assert {digest: page for page, digest in self._hash_of.items()} == self._page_of
-        assert set(self._cached) <= set(self._hash_of), "a cached page cannot be found again"
-        assert not set(self._free) & set(self._hash_of), "a free page can still be found"
-        if self._states is not None:
-            assert set(self._states.pages) <= set(self._hash_of), "a snapshot cannot be found again"
-
-    def _beginning(self, tokens: Sequence[int]) -> list[int]:
-        """Return the pages that hold the beginning of ``tokens``, without owning them."""
-        found: list[int] = []
-        digest = b""
-        for place in range((len(tokens) - 1) // PAGE_SIZE if self.prefix_caching else 0):
-            digest = _page_hash(digest, tokens, place)
-            page = self._page_of.get(digest)
-            if page is None:
-                break
-            found.append(page)
-        return found
-
-    def _own(self, page: int) -> None:
-        self._cached.pop(page, None)
-        self._owners[page] += 1
-
-    def _take(self) -> int:
-        if self._free:
-            page = heappop(self._free)
-        else:
-            page, _ = self._cached.popitem(last=False)
-            del self._page_of[self._hash_of.pop(page)]
-            if self._states is not None:
-                self._states.drop(page)
-        self._owners[page] = 1
-        return page
+        assert {digest: page for page, digest in self._digest_of.items()} == self._page_of
+        assert set(self._cached) <= set(self._digest_of), "a cached page cannot be found again"
+        assert not set(self._free) & set(self._digest_of), "a free page can still be found"
 
 
-def _page_hash(parent: bytes, tokens: Sequence[int], place: int) -> bytes:
-    """Hash a page's tokens together with the hash of everything before it."""
+def page_digest(parent: bytes, tokens: Sequence[int], place: int) -> bytes:
+    """Digest a page's tokens together with the digest of everything before it."""
     page = array("q", tokens[place * PAGE_SIZE : (place + 1) * PAGE_SIZE])
     return blake2b(parent + page.tobytes(), digest_size=16).digest()
+
+
+def pages_for(tokens: int) -> int:
+    """Return how many pages so many tokens take."""
+    return -(-tokens // PAGE_SIZE)

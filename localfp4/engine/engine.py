@@ -1,24 +1,30 @@
 """The loop: requests in, events out, one batch a step. Runs in whatever process it is made in."""
 
-import secrets
+import logging
 import time
+from collections import deque
 from collections.abc import Generator
+from dataclasses import dataclass
 
-from localfp4.config import PAGE_SIZE, EngineConfig, SamplingParams
+from localfp4.config import PAGE_SIZE, EngineConfig
 from localfp4.engine.answer import Answer
-from localfp4.engine.blocks import PageTable
+from localfp4.engine.faults import is_out_of_memory, no_room_to_answer
+from localfp4.engine.intake import Intake
 from localfp4.engine.load import LoadedModel, load_model
 from localfp4.engine.meter import TokenMeter
-from localfp4.engine.scheduler import Scheduled, Scheduler
-from localfp4.engine.sequence import Sequence
+from localfp4.engine.pools import PagePools
+from localfp4.engine.scheduled import Scheduled
+from localfp4.engine.scheduler import Scheduler
 from localfp4.engine.state_slots import StateSlots
+from localfp4.engine.writing import Saving
 from localfp4.errors import ContextError, RequestError
-from localfp4.messages import Event, Failed, LoadProgress, Request, Started, Stats
+from localfp4.messages import Event, Failed, LoadProgress, Request, Stats
 from localfp4.models.kv_groups import kv_groups
-from localfp4.runner.runner import StepResult
-from localfp4.runner.work import Collect, Draw, Work
+from localfp4.runner.runner import Step, StepResult
+from localfp4.runner.work import Collect
 from localfp4.telemetry.memory import memory_use
-from localfp4.text.stops import StopStrings
+
+_logger = logging.getLogger(__name__)
 
 
 def load_engine(config: EngineConfig) -> Generator[LoadProgress, None, "Engine"]:
@@ -30,27 +36,63 @@ def load_engine(config: EngineConfig) -> Generator[LoadProgress, None, "Engine"]
     return Engine(config, (yield from load_model(config)))
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A step that the device is computing, or has computed by now.
+
+    Attributes:
+        batch: What it does.
+        step: Waits for it.
+        at_s: When it was launched, in seconds.
+    """
+
+    batch: list[Scheduled]
+    step: Step
+    at_s: float
+
+
 class Engine:
     """Runs requests for one model with continuous batching. Not safe to share between threads."""
 
-    def __init__(self, config: EngineConfig, model: LoadedModel) -> None:
+    def __init__(
+        self, config: EngineConfig, model: LoadedModel, *, run_ahead: bool | None = None
+    ) -> None:
+        """Make an idle engine.
+
+        Args:
+            config: What the user asked for.
+            model: What it runs.
+            run_ahead: Whether a step is launched before the tokens of the one before are known, so
+                that the device need not wait for the host. ``None`` does so on GPUs: on a CPU, host
+                and device are the same, and what a step brings would only come later.
+        """
         self.info = model.info
         self._model = model
+        self._intake = Intake(model)
         self._device = str(model.runner.device)
+        self._run_ahead = model.runner.device.type == "cuda" if run_ahead is None else run_ahead
         slots = model.state_slots + model.state_snapshots
-        self._states = StateSlots(slots) if slots else None
-        self._pages = PageTable(
-            model.pages, prefix_caching=config.prefix_caching, states=self._states
+        self._states = StateSlots(slots, model.store) if slots else None
+        self._pools = PagePools(
+            model.group_pages,
+            [group.window for group in kv_groups(model.runner.decoder.spec)],
+            prefix_caching=config.prefix_caching,
+            states=self._states,
+            store=model.store,
         )
         self._scheduler = Scheduler(
-            self._pages,
+            self._pools,
             max_batch=model.state_slots or config.max_batch,
-            max_step_tokens=config.max_step_tokens,
+            max_step_tokens=config.step_tokens(model.runner.device.type),
             states=self._states,
+            speculator=model.speculator,
         )
+        self._saving = Saving.of(model.store, model.runner, self._pools, self._states)
         self._answers: dict[str, Answer] = {}
         self._pending: list[Event] = []
         self._collected: dict[str, list[StepResult]] = {}
+        self._launched: deque[Launched] = deque()
+        self._is_moving = False
         self._meter = TokenMeter()
 
     def add(self, request: Request, collect: Collect = Collect.NOTHING) -> None:
@@ -61,34 +103,37 @@ class Engine:
         generated then.
         """
         try:
-            self._pending.append(self._start(request, collect))
+            if request.id in self._answers:
+                raise RequestError(f"A request named '{request.id}' is already running.")
+            answer, started = self._intake.take(request, collect)
         except (RequestError, ContextError) as error:
             self._pending.append(Failed(request.id, str(error)))
+            return
+        self._answers[request.id] = answer
+        self._scheduler.add(answer.sequence)
+        self._pending.append(started)
 
     def cancel(self, request_id: str) -> None:
         """Stop a request; its answer so far is closed with the next step. Unknown ids pass."""
         answer = self._answers.get(request_id)
         if answer is not None:
+            self._pending += answer.cancel()
             self._close(answer)
             self._collected.pop(request_id, None)
-            self._pending += answer.cancel()
 
     def step(self) -> list[Event]:
-        """Run one batch and return what came of it, in order."""
-        batch = self._scheduler.schedule()
-        groups = len(kv_groups(self._model.runner.decoder.spec))
+        """Launch a batch, and return what has come of it, or of the one before it, in order."""
+        batch: list[Scheduled] = []
         try:
-            results = (
-                self._model.runner.run([_work(item, groups) for item in batch]) if batch else []
-            )
-        except BaseException:
-            self._scheduler.abandon(batch)
-            raise
-        self._scheduler.commit(batch)
+            if self._launched and not self._scheduler.may_run_ahead():
+                self._deliver()
+            batch = self._scheduler.schedule()
+            self._launch(batch)
+            self._deliver(but=1 if self._run_ahead and batch else 0)
+        except BaseException as error:
+            if not self._goes_on(batch, error):
+                raise
         events, self._pending = self._pending, []
-        for item, result in zip(batch, results, strict=True):
-            events += self._deliver(item, result)
-        self._meter.add(time.perf_counter(), sum(len(r.sampled) for r in results))
         return events
 
     def has_work(self) -> bool:
@@ -99,7 +144,8 @@ class Engine:
         """Return a snapshot; costs a fraction of a millisecond."""
         running = self._scheduler.running
         prefilling = [sequence for sequence in running if not sequence.is_decoding]
-        memory = memory_use(self._device)
+        memory, speculator = memory_use(self._device), self._model.speculator
+        pages = self._pools.tables[0]
         return Stats(
             phase=("prefill" if prefilling else "decode") if running else "idle",
             running=len(running),
@@ -107,10 +153,12 @@ class Engine:
             tokens_per_s=self._meter.per_s(time.perf_counter()) if running else 0.0,
             prefill_done=sum(sequence.computed for sequence in prefilling),
             prefill_total=sum(len(sequence.tokens) for sequence in prefilling),
-            kv_used_tokens=self._pages.in_use * PAGE_SIZE,
-            kv_total_tokens=self._pages.num_pages * PAGE_SIZE,
+            kv_used_tokens=pages.in_use * PAGE_SIZE,
+            kv_total_tokens=pages.num_pages * PAGE_SIZE,
             memory_used_bytes=memory.used_bytes,
             memory_total_bytes=memory.total_bytes,
+            drafted_tokens=0 if speculator is None else speculator.drafted,
+            accepted_tokens=0 if speculator is None else speculator.accepted,
         )
 
     def take_collected(self, request_id: str) -> list[StepResult]:
@@ -118,117 +166,135 @@ class Engine:
         return self._collected.pop(request_id, [])
 
     def check_pages(self) -> None:
-        """Compare the books with the pages and slots that live sequences hold.
+        """Compare the books with the pages and slots that live sequences and steps hold.
 
         Raises:
             AssertionError: They disagree.
         """
         sequences = [answer.sequence for answer in self._answers.values()]
-        self._pages.check([sequence.pages for sequence in sequences])
+        self._pools.check(sequences)
         if self._states is not None:
-            self._states.check([one.slot for one in sequences if one.slot is not None])
+            held = [one.slot for one in sequences]
+            for share in self._shares():
+                held += (share.spare, share.snapshot)
+            self._states.check([slot for slot in held if slot is not None])
+
+    def save(self) -> bool:
+        """Write a page to disk while there is nothing else to do, and say whether there was one."""
+        return self._saving is not None and self._saving.advance()
 
     def close(self) -> None:
         """Drop every request; the model's memory goes with the engine. May be called twice."""
         for answer in list(self._answers.values()):
+            answer.cancel()
             self._close(answer)
+        if self._saving is not None:
+            self._saving.finish()
 
-    def _start(self, request: Request, collect: Collect) -> Started:
-        """Turn a request into a queued sequence."""
-        if request.id in self._answers:
-            raise RequestError(f"A request named '{request.id}' is already running.")
-        answer_tokens = 1 if collect is Collect.NOTHING else 0
-        prompt = self._model.prompts.encode(request, answer_tokens=answer_tokens)
-        prompt_len, params = len(prompt.token_ids), request.sampling
-        _check_token_ids(params.logit_bias, self._model.prompts.vocab_size)
-        longest = min(self.info.max_model_len, self.info.kv_cache_tokens)
-        wanted = longest if params.max_tokens is None else prompt_len + params.max_tokens
-        sequence = Sequence(
-            id=request.id,
-            tokens=prompt.token_ids,
-            prompt_len=prompt_len,
-            max_len=min(wanted, longest),
-            sampling=params,
-            stop_ids=frozenset(params.stop_token_ids)
-            | (frozenset() if params.ignore_eos else self._model.stop_ids),
-            seed=_seed(params),
-            collect=collect,
-        )
-        tokenizer = self._model.prompts.tokenizer
-        if tokenizer is None and params.stop:
-            raise RequestError(
-                "The model folder has no tokenizer.json, so stop strings cannot work."
-            )
-        self._answers[request.id] = Answer(
-            sequence=sequence,
-            reader=self._model.prompts.reader(request, prompt.token_ids),
-            stops=StopStrings(params.stop),
-            clock=time.perf_counter,
-            arrived_s=time.perf_counter(),
-        )
-        self._scheduler.add(sequence)
-        return Started(request.id, prompt_len, prompt.dropped_turns)
+    def _launch(self, batch: list[Scheduled]) -> None:
+        """Begin to compute a batch, after what main memory keeps or brings for it has moved."""
+        if not batch:
+            return
+        if self._saving is not None:
+            self._saving.interrupt()
+        store, runner = self._model.store, self._model.runner
+        if store is not None and (transfers := store.take_transfers()):
+            self._is_moving = True
+            runner.move(transfers)
+            self._is_moving = False
+        at_s = time.perf_counter()
+        step = runner.launch([share.work() for share in batch])
+        self._scheduler.commit(batch)
+        self._launched.append(Launched(batch, step, at_s))
 
-    def _deliver(self, item: Scheduled, result: StepResult) -> list[Event]:
-        """Hand a step's result to the sequence's answer."""
-        sequence = item.sequence
-        answer = self._answers[sequence.id]
-        events: list[Event] = []
+    def _deliver(self, but: int = 0) -> None:
+        """Wait for launched steps, ``but`` for the newest so many, and hand out what they bring."""
+        while len(self._launched) > but:
+            launched = self._launched[0]
+            results = launched.step.results()
+            now_s = time.perf_counter()
+            self._measure(launched, now_s)
+            tokens = sum(map(self._take_in, launched.batch, results))
+            self._launched.popleft()
+            self._meter.add(now_s, tokens)
+
+    def _measure(self, launched: Launched, now_s: float) -> None:
+        """Tell the speculator how long a step took that did nothing but decode."""
+        speculator, batch = self._model.speculator, launched.batch
+        # A step whose answers had ended is read when the next request comes, however late.
+        is_late = not any(share.is_current for share in batch)
+        if speculator is not None and batch[-1].is_decode and not is_late:
+            began_s = max(launched.at_s, self._meter.latest_s)
+            speculator.measure(sum(share.rows for share in batch), now_s - began_s)
+
+    def _take_in(self, share: Scheduled, result: StepResult) -> int:
+        """Hand a step's result to the sequence's answer, and return how many tokens it has got."""
+        sequence, gained = share.sequence, 0
+        answer = self._answers.get(sequence.id)
+        if answer is None or answer.sequence is not sequence:
+            # It was cancelled, or its last token came while this was already being computed.
+            self._scheduler.settle(share, 0)
+            return 0
         if sequence.collect is not Collect.NOTHING:
-            # A preempted sequence starts over, and so does what is collected.
-            chunks = self._collected.setdefault(sequence.id, [])
-            if item.start == 0:
-                chunks.clear()
-            chunks.append(result)
-            if item.completes:
-                sequence.finished = "length"
+            self._collect(share, result)
         for sampled in result.sampled:
-            events.append(answer.add(sampled))
+            self._pending.append(answer.add(sampled))
+            gained += 1
+            if sequence.finished is not None:
+                break
+        sequence.proposed = result.drafts
+        self._scheduler.settle(share, gained)
         if sequence.finished is not None:
             self._close(answer)
-            events.append(answer.finish())
-        return events
+            self._pending.append(answer.finish())
+        return gained
+
+    def _collect(self, share: Scheduled, result: StepResult) -> None:
+        """Keep what was asked for of every position; a preempted sequence starts over."""
+        chunks = self._collected.setdefault(share.sequence.id, [])
+        if share.start == 0:
+            chunks.clear()
+        chunks.append(result)
+        if share.completes:
+            share.sequence.finished = "length"
+
+    def _goes_on(self, batch: list[Scheduled], error: BaseException) -> bool:
+        """Start everyone over after a step failed, and say whether that is all there is to do.
+
+        Where memory ran out, the request that took most of it is given up, and the others go on.
+        """
+        shares = self._shares()
+        if not self._launched or self._launched[-1].batch is not batch:
+            shares += batch
+        self._launched.clear()
+        self._scheduler.abandon(shares)
+        if self._is_moving and self._model.store is not None:
+            # Nobody knows which pages have come, and which have been kept.
+            self._is_moving = False
+            self._pools.forget()
+            self._model.store.forget()
+        alive = [share for share in reversed(shares) if share.sequence.finished is None]
+        if not alive or not is_out_of_memory(error):
+            return False
+        # A chunk of a prompt takes more than a token; of equals, the newest comes first here.
+        largest = max(alive, key=lambda share: share.rows).sequence.id
+        _logger.warning("out of memory; giving up request %s", largest, exc_info=error)
+        self._model.runner.release_memory()
+        self._give_up(largest)
+        return True
+
+    def _give_up(self, request_id: str) -> None:
+        answer = self._answers[request_id]
+        answer.cancel()
+        self._close(answer)
+        self._collected.pop(request_id, None)
+        self._pending.append(Failed(request_id, no_room_to_answer(self.info.device)))
+
+    def _shares(self) -> list[Scheduled]:
+        return [share for launched in self._launched for share in launched.batch]
 
     def _close(self, answer: Answer) -> None:
         self._scheduler.remove(answer.sequence)
         del self._answers[answer.sequence.id]
-
-
-def _work(item: Scheduled, groups: int) -> Work:
-    """Say what the runner has to do for a scheduled sequence."""
-    sequence = item.sequence
-    draws = item.completes and sequence.collect is Collect.NOTHING
-    return Work(
-        tokens=sequence.tokens,
-        start=item.start,
-        end=item.end,
-        pages=[sequence.pages] * groups,
-        is_decode=item.is_decode,
-        draw=Draw(
-            params=sequence.sampling,
-            tokens=sequence.tokens,
-            prompt_len=sequence.prompt_len,
-            seed=sequence.seed,
-        )
-        if draws
-        else None,
-        collect=sequence.collect,
-        slot=sequence.slot,
-        restore=item.restore,
-        snapshot=item.snapshot,
-    )
-
-
-def _seed(params: SamplingParams) -> int:
-    """Return what a request's random numbers depend on: 63 bits."""
-    if params.seed is None:
-        return secrets.randbits(63)
-    return int(params.seed) & (2**63 - 1)
-
-
-def _check_token_ids(logit_bias: dict[int, float], vocab_size: int) -> None:
-    for token in logit_bias:
-        if not 0 <= token < vocab_size:
-            raise RequestError(
-                f"logit_bias names token {token}, which is not in the vocabulary of {vocab_size}."
-            )
+        if self._model.speculator is not None:
+            self._model.speculator.forget(answer.sequence)

@@ -5,15 +5,20 @@ Knows how the errors look, not what to do about them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from localfp4.errors import UserError
+
+if TYPE_CHECKING:
+    from localfp4.models.plan import MemoryPlan
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether memory ran out, on the CPU or on a GPU, without importing torch.
 
-    torch reports a full GPU as ``torch.OutOfMemoryError`` and a full CPU as a ``RuntimeError``
-    of its allocator; neither is a ``MemoryError``.
+    torch reports a full GPU as ``torch.OutOfMemoryError``, or in CUDA's words where something else
+    than its allocator asked, such as for page-locked memory; and a full CPU as a ``RuntimeError``
+    of its allocator. None of them is a ``MemoryError``.
     """
     if isinstance(error, MemoryError):
         return True
@@ -22,6 +27,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     reports = (
         "CUDA out of memory",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
         "[CUDA]: out of memory",  # Triton's, when it loads a kernel
         "DefaultCPUAllocator: can't allocate memory",
     )
@@ -30,6 +37,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_device_lost(error: BaseException) -> bool:
     """Say whether the GPU or its driver failed, after which a process cannot use it any more."""
+    if is_out_of_memory(error):
+        return False
     names = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     return "AcceleratorError" in names or any(
@@ -55,6 +64,16 @@ def out_of_memory_as(sentence: str) -> Iterator[None]:
 def no_room_to_load(model: str) -> str:
     """Say that a model does not fit."""
     return f"There is not enough memory to load {model}; choose a smaller model or a smaller --ctx."
+
+
+def ran_out_while_loading(model: str, plan: "MemoryPlan") -> str:
+    """Say that there was less memory than a plan counted on."""
+    return (
+        f"Memory ran out while loading {model}: {plan.total_bytes / 2**30:.1f} GiB were planned "
+        f"({plan.weight_bytes / 2**30:.1f} of weights, {plan.kv_cache_bytes / 2**30:.1f} of KV "
+        f"cache for {plan.kv_cache_tokens} tokens), and other programs have taken memory since. "
+        "Use a smaller --ctx, or close them."
+    )
 
 
 def no_room_to_answer(device: str) -> str:

@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import sysconfig
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 
 from localfp4.config import EngineConfig
 from localfp4.engine.faults import is_out_of_memory
+from localfp4.engine.speculation import MOST_DRAFTS
 from localfp4.errors import RequestError, UserError
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
@@ -76,28 +77,29 @@ def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
 
 @contextmanager
 def compilation(
-    outline: Decoder | None,
+    outlines: Sequence[Decoder],
     kv_dtype: str,
     config: EngineConfig,
     device: torch.device,
 ) -> Iterator[Loading]:
-    """Compile in the background what a model launches; the value waits for the rest.
+    """Compile in the background what models launch; the value waits for the rest.
 
-    Without an outline, or in the interpreter, there is nothing to compile.
+    Without outlines, or in the interpreter, there is nothing to compile.
 
     Raises:
         RequestError: The precision that was asked for cannot run some of the weights.
         UserError: A kernel cannot be planned, compiled or loaded.
     """
-    target = outline.execution.target if outline else None
-    if outline is None or target is None:
+    target = outlines[0].execution.target if outlines else None
+    if target is None:
         yield _nothing()
         return
     from localfp4.runner.rehearsal import a_step_of_each_kind, launches_of, rehearse
 
     if target.interpreted:
         with _kernel_failures(target):
-            launches_of(outline, kv_dtype, a_step_of_each_kind())
+            for outline in outlines:
+                launches_of(outline, kv_dtype, a_step_of_each_kind())
         yield _nothing()
         return
     from localfp4_kernels.warm_up import WarmUp, use_cache_folder
@@ -105,8 +107,15 @@ def compilation(
     folder = use_cache_folder(user_cache_path("localfp4", appauthor=False) / "kernels", target)
     _log.info("compiled kernels are kept in %s", folder)
     with _kernel_failures(target):
-        launches = rehearse(outline, kv_dtype, config.max_batch, config.max_step_tokens)
-        background = WarmUp(launches, device, threads=usable_cores())
+        rows = config.max_batch
+        if config.speculation != "off":
+            rows = min(rows * (1 + MOST_DRAFTS), config.step_tokens(device.type))
+        launches = {
+            launch.specialisation: launch
+            for outline in outlines
+            for launch in rehearse(outline, kv_dtype, rows, config.step_tokens(device.type))
+        }
+        background = WarmUp(list(launches.values()), device, threads=usable_cores())
     try:
         yield _finish(background, target)
     finally:

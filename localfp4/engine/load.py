@@ -1,37 +1,50 @@
 """From a model's name to everything an engine needs; the only place where the parts meet."""
 
 import time
-from collections.abc import Generator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
-from localfp4.checkpoint.describe import format_name
-from localfp4.checkpoint.hub import download
 from localfp4.checkpoint.index import Checkpoint
-from localfp4.checkpoint.parameters import parameter_count
-from localfp4.config import PAGE_SIZE, EngineConfig, SamplingParams
-from localfp4.engine.kernels import choose_execution, compilation, describe
+from localfp4.checkpoint.synthetic.model import SyntheticModel
+from localfp4.config import EngineConfig
+from localfp4.engine.faults import is_out_of_memory, ran_out_while_loading
+from localfp4.engine.host_store import HostStore
+from localfp4.engine.info import model_info
+from localfp4.engine.keeping import make_store
+from localfp4.engine.kernels import compilation
+from localfp4.engine.phases import WEIGHTS, Phases
+from localfp4.engine.planned import Part, Planned, plan_model
 from localfp4.engine.prompt import PromptEncoder
 from localfp4.engine.self_test import self_test
+from localfp4.engine.speculation import Speculator
 from localfp4.engine.static_kv import static_kv_scales
-from localfp4.errors import RequestError
+from localfp4.errors import ContextError
 from localfp4.messages import LoadProgress, ModelInfo
+from localfp4.models.cache import Cache
 from localfp4.models.decoder import Decoder
-from localfp4.models.kv_groups import kv_groups
-from localfp4.models.load import load_decoder, outline_decoder, shares_embedding
-from localfp4.models.opened import OpenedModel, open_model
-from localfp4.models.plan import MemoryPlan, compute_dtype, plan_memory
-from localfp4.models.spec import DecoderSpec
+from localfp4.models.load import load_decoder, outline_decoder
+from localfp4.models.placement import Placement
+from localfp4.models.plan import shrunk
+from localfp4.runner.drawn import Proposer
+from localfp4.runner.graphs import GraphSizes
 from localfp4.runner.kv_cache import allocate_caches
+from localfp4.runner.page_io import PageIo
+from localfp4.runner.propose_draft import draft_proposer
+from localfp4.runner.propose_mtp import mtp_proposer
+from localfp4.runner.residency import make_residency
 from localfp4.runner.runner import Runner
-from localfp4.telemetry.cpu import usable_cores
 from localfp4.telemetry.memory import system_memory
 from localfp4.text.stop_tokens import stop_token_ids
 from localfp4.text.template import ChatTemplate
 from localfp4.text.tokenizer import Tokenizer
+
+_RECORDED_ROWS = 64
+"""Rows of a step up to which it is recorded even where fewer sequences run: they may have guesses
+to check."""
+
+Loading = Generator[LoadProgress, None, "LoadedModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,130 +55,217 @@ class LoadedModel:
         runner: Runs its steps.
         prompts: Encodes requests.
         stop_ids: Tokens that end an answer.
-        pages: Size of the KV cache in pages.
+        group_pages: Size of each KV group's cache in pages.
         state_slots: Sequences for which recurrent layers have room; 0 for models without any.
         state_snapshots: Copies of their states for which there is room besides.
         info: What the front end shows.
+        speculator: Guesses tokens ahead.
+        store: Keeps pages that the cache gives away.
     """
 
     runner: Runner
     prompts: PromptEncoder
     stop_ids: frozenset[int]
-    pages: int
+    group_pages: tuple[int, ...]
     state_slots: int
     state_snapshots: int
     info: ModelInfo
+    speculator: Speculator | None = None
+    store: HostStore | None = None
 
 
-def load_model(config: EngineConfig) -> Generator[LoadProgress, None, LoadedModel]:
+def load_model(config: EngineConfig) -> Loading:
     """Find, check and load a model, yielding progress.
+
+    Where memory runs out although the plan fitted, since another program took it meanwhile, a
+    context that nobody asked for is made smaller, once.
 
     Raises:
         UserError: It cannot be found, read, supported or fitted into memory.
     """
-    started = time.perf_counter()
-    device = _device(config)
-    folder = yield from download(config.model)
-    yield LoadProgress("checking the checkpoint")
-    model = open_model(folder)
-    checkpoint = model.checkpoint
-    # Heads that predict further tokens would take memory, and nothing drafts with them yet.
-    spec = replace(model.spec, mtp=())
-    tied, parameters = shares_embedding(checkpoint), parameter_count(checkpoint)
-    execution = choose_execution(config, device)
-    free_bytes = _free_bytes(device)
-    dtype_name = compute_dtype(config, parameters, device=device.type, free_bytes=free_bytes)
-    dtype = getattr(torch, dtype_name)
-    outline = None
-    if execution.target is not None:
-        outline = outline_decoder(checkpoint, spec, dtype, execution)
-    plan = plan_memory(
-        config,
-        spec,
-        parameters=parameters,
-        tied=tied,
-        device=device.type,
-        free_bytes=free_bytes,
-        weight_bytes=None if outline is None else outline.nbytes,
-    )
-    static_scales = {}
-    if plan.kv_dtype == "fp8-static":
-        static_scales = static_kv_scales(checkpoint, spec)
+    started, phases = time.perf_counter(), Phases()
+    phases.enter("find")
+    planned = yield from plan_model(config, phases)
+    try:
+        return (yield from _load(planned, phases, started))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller = shrunk(config, planned.plan)
+        if smaller is None:
+            raise ContextError(ran_out_while_loading(config.model, planned.plan)) from error
+    # Outside the handler, whose error holds on to what was loaded.
+    if planned.device.type == "cuda":
+        torch.cuda.empty_cache()
+    yield LoadProgress("loading once more with a shorter context")
+    planned = yield from plan_model(smaller, phases)
+    return (yield from _load(planned, phases, started))
+
+
+def _load(planned: Planned, phases: Phases, started: float) -> Loading:
+    """Load what was planned."""
+    config, plan, checkpoint = planned.config, planned.plan, planned.main.opened.checkpoint
     tokenizer = _tokenizer(checkpoint)
-    template = ChatTemplate.from_folder(folder)
+    template = ChatTemplate.from_folder(checkpoint.folder)
     if template is not None:
         template.prepare()
-    with compilation(outline, plan.kv_dtype, config, device) as rest:
-        decoder = yield from load_decoder(
-            checkpoint, spec, dtype, device, execution, plan.max_model_len
-        )
-        yield LoadProgress("allocating the KV cache")
-        pages = plan.kv_cache_tokens // PAGE_SIZE
-        caches = allocate_caches(
-            spec,
-            [pages] * len(kv_groups(spec)),
-            plan.kv_dtype,
-            device,
-            slots=plan.state_slots + plan.state_snapshots,
-            state_dtype=dtype,
-            for_kernels=execution.target is not None,
-            static_scales=static_scales,
-        )
+    with compilation(_outlines(planned), plan.kv_dtype, config, planned.device) as rest:
+        phases.enter(WEIGHTS)
+        decoder = yield from _decoder(planned, planned.main, plan.placement)
+        draft = None
+        if planned.draft is not None:
+            draft = yield from _decoder(planned, planned.draft, Placement())
+        phases.enter("kernels")
         yield from rest
-    runner = Runner(decoder, caches, device)
-    doubts: tuple[str, ...] = ()
-    if not execution.is_interpreted:  # which takes minutes for what a card does in milliseconds
-        yield LoadProgress("checking that the model makes sense")
-        doubts = self_test(
-            runner, tokenizer, spec.vocab_size, plan.kv_cache_tokens, config.max_step_tokens
-        )
-    info = _info(config, checkpoint, spec, plan, decoder, device, parameters, template, started)
+    phases.enter("cache and graphs")
+    yield LoadProgress("allocating the KV cache")
+    runner, store = _runner(planned, decoder, draft)
+    runner.record()
+    phases.enter("self-test")
+    doubts = yield from _doubts(planned, runner, tokenizer)
     return LoadedModel(
         runner=runner,
-        prompts=PromptEncoder(tokenizer, template, spec.vocab_size, plan.max_model_len),
-        stop_ids=stop_token_ids(folder, tokenizer, template),
-        pages=pages,
+        prompts=PromptEncoder(
+            tokenizer, template, planned.main.spec.vocab_size, plan.max_model_len
+        ),
+        stop_ids=stop_token_ids(checkpoint.folder, tokenizer, template),
+        group_pages=plan.group_pages,
         state_slots=plan.state_slots,
         state_snapshots=plan.state_snapshots,
-        info=replace(info, notes=(*_left_out(model), *doubts)),
+        info=model_info(
+            planned,
+            decoder,
+            phases.result(),
+            load_s=time.perf_counter() - started,
+            has_chat_template=template is not None,
+            notes=(*_without_graphs(runner), *doubts),
+        ),
+        speculator=planned.drafters.speculator(),
+        store=store,
     )
 
 
-def _left_out(model: OpenedModel) -> tuple[str, ...]:
-    if not model.left_out:
-        return ()
-    return (f"Only the text part of this model is loaded; left out: {', '.join(model.left_out)}.",)
-
-
-def _device(config: EngineConfig) -> torch.device:
-    """Choose the device, and give matrix work its threads where that is the CPU."""
-    name = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise RequestError(f"There is no device '{name}'; use cpu, cuda or cuda:0.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise RequestError(f"Device '{name}' is not supported; use cpu or cuda.")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RequestError(
-            "This PyTorch sees no CUDA device; install a CUDA build of PyTorch and a current "
-            "driver, or use --device cpu."
+def _outlines(planned: Planned) -> list[Decoder]:
+    """Return what shows which kernels will be launched, wherever the weights lie."""
+    found = [part.outline.decoder for part in planned.parts if part.outline is not None]
+    if found and not planned.plan.placement.is_whole:
+        main = planned.main
+        found[0] = outline_decoder(
+            main.opened.checkpoint,
+            main.spec,
+            planned.dtype,
+            planned.execution,
+            planned.plan.placement,
         )
-    if device.type == "cpu":
-        torch.set_num_threads(config.threads or usable_cores())
-        return device
-    index = torch.cuda.current_device() if device.index is None else device.index
-    count = torch.cuda.device_count()
-    if index >= count:
-        raise RequestError(f"There is no GPU '{name}'; the last one here is cuda:{count - 1}.")
-    return torch.device("cuda", index)
+    return found
 
 
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free
-    return system_memory().available_bytes
+def _decoder(
+    planned: Planned, part: Part, placement: Placement
+) -> Generator[LoadProgress, None, Decoder]:
+    return load_decoder(
+        part.opened.checkpoint,
+        part.spec,
+        planned.dtype,
+        planned.device,
+        planned.execution,
+        planned.plan.max_model_len,
+        placement,
+        order=() if part.outline is None else part.outline.order,
+    )
+
+
+def _runner(
+    planned: Planned, decoder: Decoder, draft: Decoder | None
+) -> tuple[Runner, HostStore | None]:
+    """Give a model its caches, and what runs beside it."""
+    config, plan, device = planned.config, planned.plan, planned.device
+    caches = _caches(planned)
+    graphs = None
+    if config.cuda_graphs and planned.execution.target is not None:
+        rows = max(plan.state_slots or config.max_batch, _RECORDED_ROWS)
+        graphs = GraphSizes(rows, plan.max_model_len)
+    proposer, guessing = _proposer(planned, decoder, draft, graphs)
+    pages, store = _store(planned, (*caches, *guessing))
+    runner = Runner(
+        decoder,
+        caches,
+        device,
+        graphs=graphs,
+        pages=pages,
+        proposer=proposer,
+        residency=make_residency(decoder, device),
+    )
+    return runner, store
+
+
+def _caches(planned: Planned) -> tuple[Cache, ...]:
+    plan, main = planned.plan, planned.main
+    scales = {}
+    if plan.kv_dtype == "fp8-static":
+        scales = static_kv_scales(main.opened.checkpoint, main.spec)
+    return allocate_caches(
+        main.spec,
+        plan.group_pages,
+        plan.kv_dtype,
+        planned.device,
+        slots=plan.state_slots + plan.state_snapshots,
+        state_dtype=planned.dtype,
+        for_kernels=planned.execution.target is not None,
+        static_scales=scales,
+    )
+
+
+def _proposer(
+    planned: Planned, decoder: Decoder, draft: Decoder | None, graphs: GraphSizes | None
+) -> tuple[Proposer | None, Sequence[Cache]]:
+    """Return what drafts on the device, and the caches that it uses the engine's pages in."""
+    pages, dtype, device = planned.plan.group_pages[0], planned.guessing_kv_dtype, planned.device
+    if draft is not None:
+        vocabulary = planned.main.spec.vocab_size
+        smaller = draft_proposer(draft, pages, dtype, device, vocabulary, graphs)
+        return smaller, smaller.caches
+    if decoder.mtp is not None:
+        heads = mtp_proposer(decoder, pages, dtype, device)
+        return heads, heads.caches
+    return None, ()
+
+
+def _store(planned: Planned, caches: Sequence[Cache]) -> tuple[PageIo | None, HostStore | None]:
+    config, plan = planned.config, planned.plan
+    if isinstance(planned.main.source, SyntheticModel):
+        config = replace(config, kv_disk=None)
+    return make_store(
+        config,
+        [part.opened.checkpoint for part in planned.parts],
+        [plan.kv_dtype, plan.dtype, str(planned.execution)],
+        caches,
+        len(plan.group_pages),
+        planned.device,
+        cache_bytes=plan.kv_cache_bytes + plan.states_bytes,
+        available_bytes=system_memory().available_bytes,
+    )
+
+
+def _doubts(
+    planned: Planned, runner: Runner, tokenizer: Tokenizer | None
+) -> Generator[LoadProgress, None, tuple[str, ...]]:
+    """Return what seems wrong with the model, a sentence each."""
+    if planned.execution.is_interpreted:  # which takes minutes for what a card does in milliseconds
+        return ()
+    yield LoadProgress("checking that the model makes sense")
+    return self_test(
+        runner,
+        tokenizer,
+        planned.main.spec.vocab_size,
+        planned.plan.kv_cache_tokens,
+        planned.config.step_tokens(planned.device.type),
+    )
+
+
+def _without_graphs(runner: Runner) -> tuple[str, ...]:
+    note = None if runner.graphs is None else runner.graphs.note
+    return () if note is None else (note,)
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
@@ -174,50 +274,3 @@ def _tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
     if not any((checkpoint.folder / name).exists() for name in known):
         return None
     return Tokenizer.from_folder(checkpoint.folder)
-
-
-def _info(
-    config: EngineConfig,
-    checkpoint: Checkpoint,
-    spec: DecoderSpec,
-    plan: MemoryPlan,
-    decoder: Decoder,
-    device: torch.device,
-    parameters: int,
-    template: ChatTemplate | None,
-    started: float,
-) -> ModelInfo:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return ModelInfo(
-        name=config.model,
-        family=spec.family,
-        parameters=parameters,
-        weight_format=format_name(checkpoint),
-        kernel_path=describe(decoder, getattr(torch, plan.dtype)),
-        device=name,
-        dtype=plan.dtype,
-        max_model_len=plan.max_model_len,
-        kv_cache_tokens=plan.kv_cache_tokens,
-        weight_bytes=decoder.nbytes,
-        kv_cache_bytes=plan.kv_cache_tokens * plan.kv_bytes_per_token,
-        load_s=time.perf_counter() - started,
-        has_chat_template=template is not None,
-        sampling=_default_sampling(checkpoint.generation_config),
-        vocab_size=spec.vocab_size,
-    )
-
-
-def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:
-    """Read the model's own defaults, as far as they make sense.
-
-    ``do_sample: false`` is greedy; files that say nothing get temperature 1, as vLLM has it.
-    """
-    defaults = SamplingParams()
-    if not generation.get("do_sample", True):
-        return replace(defaults, temperature=0.0)
-    for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"):
-        change: dict[str, Any] = {name: generation.get(name)}
-        if isinstance(change[name], int | float) and not isinstance(change[name], bool):
-            with suppress(RequestError):
-                defaults = replace(defaults, **change)
-    return defaults

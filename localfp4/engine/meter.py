@@ -4,14 +4,20 @@ from collections import deque
 
 
 class TokenMeter:
-    """Counts tokens over a sliding window of seconds."""
+    """Counts tokens over a sliding window of seconds.
+
+    Attributes:
+        latest_s: When some came out last.
+    """
 
     def __init__(self, window_s: float = 1.0) -> None:
         self._window_s = window_s
         self._counts: deque[tuple[float, int]] = deque()
+        self.latest_s = 0.0
 
     def add(self, now_s: float, tokens: int) -> None:
         """Note that tokens came out."""
+        self.latest_s = now_s
         self._counts.append((now_s, tokens))
         self._forget(now_s)
 

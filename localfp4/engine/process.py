@@ -21,14 +21,13 @@ from localfp4.engine.faults import (
     device_lost,
     first_line,
     is_device_lost,
-    is_out_of_memory,
-    no_room_to_answer,
     no_room_to_load,
     out_of_memory_as,
 )
+from localfp4.engine.garbage import collected_later
 from localfp4.engine.log import capture_output, log_path
 from localfp4.engine.protocol import Cancel, Command, EngineFailed, LoadFailed, Report, Shutdown
-from localfp4.messages import Event, Failed, Finished, LoadProgress, Request
+from localfp4.messages import LoadProgress, Request
 
 if TYPE_CHECKING:
     from localfp4.engine.engine import Engine
@@ -97,8 +96,8 @@ class EngineLoop:
     def __init__(self, engine: "Engine", wire: Wire) -> None:
         self._engine = engine
         self._wire = wire
-        self._live: set[str] = set()
         self._stats_due = 0.0
+        self._saves = True
 
     def run(self) -> None:
         """Work until a :class:`Shutdown` arrives; sleep on the pipe while there is no work."""
@@ -106,12 +105,14 @@ class EngineLoop:
         while self._obey_commands():
             if self._engine.has_work():
                 self._advance()
+                self._saves = True
+            elif self._saves:
+                self._saves = self._engine.save()
 
     def _obey_commands(self) -> bool:
-        for command in self._wire.commands(wait=not self._engine.has_work()):
+        for command in self._wire.commands(wait=not (self._engine.has_work() or self._saves)):
             match command:
                 case Request():
-                    self._live.add(command.id)
                     self._engine.add(command)
                 case Cancel():
                     self._engine.cancel(command.id)
@@ -120,29 +121,11 @@ class EngineLoop:
         return True
 
     def _advance(self) -> None:
-        events = self._step()
-        self._live.difference_update(e.id for e in events if isinstance(e, Finished | Failed))
+        events = self._engine.step()
         if events:
             self._wire.send(events)
         if time.monotonic() >= self._stats_due or not self._engine.has_work():
             self._send_stats()
-
-    def _step(self) -> list[Event]:
-        try:
-            return self._engine.step()
-        except Exception as error:
-            if not is_out_of_memory(error) or not self._live:
-                raise
-            _logger.exception("out of memory; giving up %d requests", len(self._live))
-        return self._give_up_requests()
-
-    def _give_up_requests(self) -> list[Event]:
-        message = no_room_to_answer(self._engine.info.device)
-        for request_id in self._live:
-            self._engine.cancel(request_id)
-        while self._engine.has_work():
-            self._engine.step()  # computes nothing: it only hands out that they were cancelled
-        return [Failed(request_id, message) for request_id in self._live]
 
     def _send_stats(self) -> None:
         self._wire.send(self._engine.stats())
@@ -152,7 +135,7 @@ class EngineLoop:
 def _load(wire: Wire, config: EngineConfig, loader: str) -> "Engine | None":
     """Build the engine, reporting progress; ``None`` after reporting why it cannot be built."""
     try:
-        with out_of_memory_as(no_room_to_load(config.model)):
+        with out_of_memory_as(no_room_to_load(config.model)), collected_later():
             return _follow(wire, _import_loader(loader)(config))
     except FrontEndGoneError:
         raise

@@ -5,46 +5,23 @@ sequences go first, the rest of the step's budget goes to chunks of prompts. Whe
 the youngest sequence gives its pages up and is computed again later; the oldest always proceeds,
 so that the queue never stands still.
 
-Recurrent layers carry a state along that cannot be cut back to a prefix. Snapshots of it are taken
-where another sequence may want to go on: now and then in a long prompt, at its last full page, and
-at the last full page of an answer.
+A step may be planned while the one before it runs: what that computes counts as computed, and the
+tokens it chooses as there, though nobody knows them yet.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from collections.abc import Sequence as Items
-from dataclasses import dataclass, replace
 
 from localfp4.config import PAGE_SIZE
-from localfp4.engine.blocks import PageTable
+from localfp4.engine.drafting import Drafting
+from localfp4.engine.pools import PagePools
+from localfp4.engine.scheduled import Scheduled
 from localfp4.engine.sequence import Sequence
+from localfp4.engine.snapshots import Snapshots
+from localfp4.engine.speculation import Speculator
 from localfp4.engine.state_slots import StateSlots
 from localfp4.runner.work import Collect
-
-SNAPSHOT_INTERVAL = 2048
-"""Tokens of a prompt after which a snapshot is taken; a multiple of the page size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scheduled:
-    """One sequence's share of a step.
-
-    Attributes:
-        sequence: Whose.
-        start: Position of the first token to compute.
-        end: Position after the last one.
-        is_decode: Whether this is the newest generated token, as opposed to a chunk of prompt.
-        completes: Whether the step reaches the end of the sequence, so that a token follows.
-        restore: Slot of the snapshot that it goes on from, if that has just been found.
-        snapshot: Slot that its state is copied into after the step.
-    """
-
-    sequence: Sequence
-    start: int
-    end: int
-    is_decode: bool
-    completes: bool
-    restore: int | None = None
-    snapshot: int | None = None
 
 
 class Scheduler:
@@ -52,22 +29,31 @@ class Scheduler:
 
     def __init__(
         self,
-        pages: PageTable,
+        pools: PagePools,
         *,
         max_batch: int,
         max_step_tokens: int,
         states: StateSlots | None = None,
+        speculator: Speculator | None = None,
     ) -> None:
         """Make an empty queue.
 
         Args:
-            pages: Of the KV cache.
+            pools: Pages of the KV cache.
             max_batch: Most sequences that run together.
             max_step_tokens: Most tokens in one step.
             states: Slots of recurrent layers, at least one; ``None`` for models without any.
+            speculator: Guesses tokens ahead.
         """
-        self._pages = pages
+        self._pools = pools
         self._states = states
+        self._snapshots = None
+        if states is not None and states.count > 1 and pools.prefix_caching:
+            self._snapshots = Snapshots(states)
+        self._drafting = None
+        if speculator is not None:
+            self._drafting = Drafting(speculator, pools, states, max_step_tokens)
+        self._guesses = False
         self._max_batch = max_batch
         self._max_step_tokens = max_step_tokens
         self.waiting: deque[Sequence] = deque()
@@ -91,130 +77,171 @@ class Scheduler:
         self._release(sequence)
 
     def schedule(self) -> list[Scheduled]:
-        """Choose the next step: decoding sequences first, then chunks of prompts, oldest first."""
-        self._rewind_interrupted()
-        queued = len(self.waiting)
-        chosen: list[Scheduled] = []
-        budget = self._max_step_tokens
-        for sequence in sorted(self.running, key=lambda s: not s.is_decoding):
-            # An earlier one of this loop may have preempted it.
-            if budget == 0 or sequence not in self.running:
-                continue
-            share = self._share(sequence, budget)
-            if self._reserve(sequence, share.end):
-                chosen.append(share)
-                budget -= share.end - share.start
-        if len(self.waiting) > queued:
-            chosen = [share for share in chosen if share.sequence in self.running]
-        else:
-            chosen += self._admit(budget)
-        ordered = sorted(chosen, key=lambda share: not share.is_decode)
-        return [self._with_snapshot(share) for share in ordered]
+        """Choose the next step: decoding sequences first, then chunks of prompts, oldest first.
 
-    def commit(self, step: Items[Scheduled]) -> None:
-        """Note that a step has been computed, and offer its full pages for reuse."""
+        Nothing is chosen where all that there is to compute waits for tokens in flight.
+        """
+        queued = len(self.waiting)
+        chosen, budget = self._decodes(self._max_step_tokens)
+        if self._drafting is not None:
+            budget = self._drafting.propose(chosen, budget)
+        if len(chosen) < len(self.running):
+            prompts, budget = self._prompts(budget)
+            chosen += prompts
+        # Whoever has just given way may have a token in flight, and waits for it.
+        preempted = len(self.waiting) > queued
+        if preempted:
+            chosen = [share for share in chosen if share.is_current]
+        if self._drafting is not None:
+            self._drafting.take_spares(chosen)
+        if not preempted and self.waiting:
+            chosen += self._admit(budget)
+            chosen.sort(key=_is_prompt)
+        if self._snapshots is not None:
+            self._snapshots.place(chosen)
+        return chosen
+
+    def commit(self, step: Iterable[Scheduled]) -> None:
+        """Note that a step has been launched."""
+        draws = 0
+        self._guesses = False
         for item in step:
             sequence = item.sequence
-            self._pages.publish(sequence.tokens, sequence.pages, item.start, item.end)
-            sequence.computed = item.end
-            if self._states is not None and item.snapshot is not None:
-                page = sequence.pages[item.end // PAGE_SIZE - 1]
-                if self._states.keep(page, item.snapshot) and item.is_decode:
-                    sequence.rolling = page
+            sequence.computed, sequence.behind = item.end, 0
+            if item.draws:
+                sequence.draw_index = draws
+                sequence.in_flight += 1
+                draws += 1 + len(item.drafts)
+                self._guesses |= bool(item.drafts)
+            if item.end >= (sequence.published + 1) * PAGE_SIZE:
+                self._pools.advance(sequence)
+
+    def settle(self, item: Scheduled, gained: int) -> None:
+        """Note what has come of a step for a sequence, whose new tokens have been appended.
+
+        Args:
+            item: The sequence's share of the step.
+            gained: How many tokens it got.
+        """
+        sequence = item.sequence
+        if item.draws:
+            sequence.in_flight -= 1
+        if item.drafts and self._drafting is not None:
+            self._drafting.settle(item, max(gained - 1, 0))
+        if item.is_current and sequence.computed >= (sequence.published + 1) * PAGE_SIZE:
+            self._pools.advance(sequence)
+        if item.snapshot is not None and self._snapshots is not None:
+            self._snapshots.settle(item)
 
     def abandon(self, step: Items[Scheduled]) -> None:
-        """Note that a step failed: nobody knows what has become of the states it was changing."""
-        if self._states is None:
-            return
-        for item in step:
-            if item.snapshot is not None:
-                self._states.give_back(item.snapshot)
-        failed = {item.sequence.id for item in step}
-        for sequence in self.running[::-1]:
-            if sequence.id in failed:
-                self._preempt(sequence)
+        """Note that a step failed: nobody knows what it has left in pages and states.
 
-    def _rewind_interrupted(self) -> None:
-        """Start those over whose newest token was lost, since a state takes no token twice."""
-        if self._states is None:
-            return
+        All sequences start over, as far as what was published before does not help them.
+        """
+        for item in step:
+            item.sequence.in_flight = 0
+            for slot in (item.spare, item.snapshot):
+                if self._states is not None and slot is not None:
+                    self._states.give_back(slot)
+            item.spare = item.snapshot = None
         for sequence in self.running[::-1]:
-            if sequence.computed == len(sequence.tokens):
-                self._preempt(sequence)
+            self._preempt(sequence)
+        for item in step:
+            self._pools.unpublish(item.sequence, item.start, item.end + len(item.drafts))
+
+    def may_run_ahead(self) -> bool:
+        """Say whether a step may be planned before the tokens of the one before are known."""
+        if self._guesses or any([sequence.needs_every_token for sequence in self.running]):
+            return False
+        drafting = self._drafting
+        return drafting is None or not any(map(drafting.waits, self.running))
+
+    def _decodes(self, budget: int) -> tuple[list[Scheduled], int]:
+        """Choose the sequences that decode; returns what they leave of the budget as well."""
+        chosen: list[Scheduled] = []
+        running, place = self.running, 0
+        # Those that are preempted on the way are the last ones, so that places hold.
+        while place < len(running) and budget:
+            sequence = running[place]
+            place += 1
+            length, start = len(sequence.tokens) + sequence.in_flight, sequence.computed
+            is_decoding = sequence.prompt_len < length == start + sequence.behind + 1
+            if not is_decoding or length >= sequence.max_len or length - start > budget:
+                continue
+            if length > len(sequence.pages[0]) * PAGE_SIZE and not self._reserve(sequence, length):
+                continue
+            follows = sequence.draw_index if sequence.in_flight else None
+            chosen.append(
+                Scheduled(sequence, start, length, True, True, True, sequence.runs, follows)
+            )
+            budget -= length - start
+        return chosen, budget
+
+    def _prompts(self, budget: int) -> tuple[list[Scheduled], int]:
+        """Choose chunks of the prompts of running sequences, as :meth:`_decodes` does tokens."""
+        chosen: list[Scheduled] = []
+        running, place = self.running, 0
+        while place < len(running) and budget:
+            sequence = running[place]
+            place += 1
+            if sequence.is_decoding or sequence.computed >= len(sequence.tokens):
+                continue
+            share = self._chunk(sequence, sequence.computed, budget)
+            if self._reserve(sequence, share.end):
+                chosen.append(share)
+                budget -= share.rows
+        return chosen, budget
 
     def _admit(self, budget: int) -> list[Scheduled]:
         """Start waiting sequences while there is budget and room for their whole prompt."""
         admitted: list[Scheduled] = []
         while self.waiting and budget > 0 and len(self.running) < self._max_batch:
             sequence = self.waiting[0]
-            snapshot = self._reuse_prefix(sequence)
-            needed = _pages_for(len(sequence.tokens)) - len(sequence.pages)
-            if needed > self._pages.available or not self._take_slot(sequence):
+            matched = 0
+            if sequence.collect is Collect.NOTHING:
+                matched = self._pools.match(sequence)
+            share = self._chunk(sequence, matched, budget)
+            if not self._pools.has_room(sequence, matched, share.end):
+                break
+            self._pools.take_over(sequence, matched)
+            if not self._take_slot(share, admitted):
                 self._release(sequence)
                 break
             self.running.append(self.waiting.popleft())
             if sequence.cached is None:
-                sequence.cached = sequence.computed
-            share = self._share(sequence, budget)
-            if snapshot is not None:
-                # Among the prompts, so that states are restored in the order of admission.
-                share = replace(share, restore=snapshot, is_decode=False)
-            self._reserve(sequence, share.end)
+                sequence.cached = matched
+            # Among the prompts, so that states are restored in the order of admission.
+            share.is_decode = sequence.is_decoding and self._states is None
+            share.run = sequence.runs
+            self._pools.reserve(sequence, share.end)
             admitted.append(share)
-            budget -= share.end - share.start
+            budget -= share.rows
         return admitted
 
-    def _share(self, sequence: Sequence, budget: int) -> Scheduled:
+    def _chunk(self, sequence: Sequence, start: int, budget: int) -> Scheduled:
         """Cut what a sequence has left to compute to the budget, and to where snapshots are."""
         length = len(sequence.tokens)
-        # A step interrupted after its commit leaves no token to compute: the last one is repeated.
-        start = min(sequence.computed, length - 1)
-        end = min(length, start + budget)
-        if self._takes_snapshots(sequence):
-            end = min(end, *_snapshot_places(sequence, start))
-        return Scheduled(sequence, start, end, sequence.is_decoding, completes=end == length)
+        end = min(length, start + budget, self._pools.reach(start))
+        if self._snapshots is not None:
+            end = self._snapshots.pause(sequence, start, end)
+        draws = end == length and sequence.collect is Collect.NOTHING
+        return Scheduled(sequence, start, end, False, end == length, draws, sequence.runs)
 
-    def _with_snapshot(self, share: Scheduled) -> Scheduled:
-        """Give a share that ends at a place for a snapshot a slot for it, if there is any left."""
-        sequence = share.sequence
-        if self._states is None or not self._takes_snapshots(sequence) or share.end % PAGE_SIZE:
-            return share
-        if share.is_decode:
-            if sequence.rolling is not None:
-                self._states.drop(sequence.rolling)
-                sequence.rolling = None
-        elif share.end not in _snapshot_places(sequence, share.start):
-            return share
-        return replace(share, snapshot=self._states.take())
-
-    def _takes_snapshots(self, sequence: Sequence) -> bool:
-        """Whether others may go on from where a sequence has been."""
-        return (
-            self._states is not None
-            and self._states.count > 1
-            and self._pages.prefix_caching
-            and sequence.collect is Collect.NOTHING
-        )
-
-    def _reuse_prefix(self, sequence: Sequence) -> int | None:
-        """Take over cached pages; a sequence whose every position is wanted computes them all.
-
-        Returns:
-            The slot of the snapshot at their end, where a state belongs to them.
-        """
-        if sequence.collect is not Collect.NOTHING:
-            return None
-        sequence.pages = self._pages.match(sequence.tokens)
-        sequence.computed = len(sequence.pages) * PAGE_SIZE
-        if self._states is None or not sequence.pages:
-            return None
-        return self._states.use(sequence.pages[-1])
-
-    def _take_slot(self, sequence: Sequence) -> bool:
+    def _take_slot(self, share: Scheduled, admitted: Items[Scheduled]) -> bool:
         """Give a sequence a slot where it needs one, and say whether it may run."""
         if self._states is None:
             return True
-        sequence.slot = self._states.take()
+        sequence = share.sequence
+        digest = sequence.digests[share.start // PAGE_SIZE - 1] if share.start else None
+        if digest is None:
+            sequence.slot = self._states.take()
+        elif digest in self._states.digests:
+            share.restore = self._states.use(digest)
+            sequence.slot = self._states.take()
+        # A state comes from main memory before the step copies anything, and must not come to a
+        # slot that another sequence is about to go on from.
+        elif all(other.restore is None for other in admitted):
+            sequence.slot = self._states.bring(digest)
         return sequence.slot is not None
 
     def _reserve(self, sequence: Sequence, tokens: int) -> bool:
@@ -223,14 +250,11 @@ class Scheduler:
         Returns:
             Whether it got them; if not, it was itself the youngest and has been preempted.
         """
-        needed = _pages_for(tokens) - len(sequence.pages)
-        while needed > self._pages.available:
+        while not self._pools.reserve(sequence, tokens):
             victim = self.running[-1]
             self._preempt(victim)
             if victim is sequence:
                 return False
-        if needed > 0:
-            sequence.pages += self._pages.allocate(needed)
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
@@ -239,29 +263,13 @@ class Scheduler:
         self.waiting.appendleft(sequence)
 
     def _release(self, sequence: Sequence) -> None:
-        self._pages.release(sequence.pages)
+        self._pools.release(sequence)
         if self._states is not None and sequence.slot is not None:
             self._states.give_back(sequence.slot)
         sequence.slot = None
         sequence.rolling = None
-        sequence.pages = []
-        sequence.computed = 0
+        sequence.runs += 1
 
 
-def _pages_for(tokens: int) -> int:
-    return -(-tokens // PAGE_SIZE)
-
-
-def _snapshot_places(sequence: Sequence, start: int) -> list[int]:
-    """Return the next places after ``start`` where prefill pauses for a snapshot."""
-    places = (
-        (start // SNAPSHOT_INTERVAL + 1) * SNAPSHOT_INTERVAL,
-        _last_page(sequence.prompt_len),
-        _last_page(len(sequence.tokens)),
-    )
-    return [place for place in places if place > start]
-
-
-def _last_page(tokens: int) -> int:
-    """Return the end of the last full page that leaves a token to compute."""
-    return (tokens - 1) // PAGE_SIZE * PAGE_SIZE
+def _is_prompt(share: Scheduled) -> bool:
+    return not share.is_decode

@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from localfp4.config import SamplingParams
 from localfp4.messages import FinishReason
-from localfp4.runner.work import Collect
+from localfp4.runner.work import Collect, Draw
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
     """The state of one request.
+
+    A step is planned before the tokens of the one before it are known, so that positions count
+    as computed from the launch of their step on.
 
     Attributes:
         id: Of the request.
@@ -20,12 +23,27 @@ class Sequence:
         stop_ids: Tokens that end the answer.
         seed: Of the request's random numbers.
         collect: What to keep of every position of the prompt.
-        pages: Its pages in the KV cache, in order.
-        computed: Tokens whose keys and values are in the cache.
+        pages: Of each KV group, its pages in the cache, in order; -1 for those that a window has
+            passed.
+        computed: Positions whose keys and values are in the cache.
+        published: How many of its pages have been offered for reuse.
+        digests: Of its full pages, each of everything up to the page's end.
+        behind: Generated tokens before the newest that recurrent layers must take in again, after
+            a guess was wrong.
+        in_flight: Tokens that are being chosen and are not known yet.
+        draw_index: Which draw of the step launched last its newest token in flight is.
+        proposed: What the model itself guesses to follow.
+        drafted: Guesses that have been checked.
+        accepted: Those of them that were right.
+        runs: How often it has lost its pages; tells whether those of a step are still its own.
         cached: Prompt tokens that did not have to be computed; ``None`` until it first runs.
         finished: Why it ended, once it has.
         slot: Where recurrent layers keep what it carries along, while it runs.
-        rolling: The page at whose end its answer's latest snapshot was taken, while it runs.
+        rolling: Digest up to the page at whose end its answer's latest snapshot was taken, while it
+            runs.
+        draw: How its tokens are chosen, for the runner.
+        needs_every_token: Whether the host must know all tokens before any more can be computed:
+            penalties depend on them, and what is collected is read after each step.
     """
 
     id: str
@@ -36,12 +54,32 @@ class Sequence:
     stop_ids: frozenset[int]
     seed: int
     collect: Collect = Collect.NOTHING
-    pages: list[int] = field(default_factory=list)
+    pages: list[list[int]] = field(default_factory=list)
     computed: int = 0
+    published: int = 0
+    digests: list[bytes] = field(default_factory=list)
+    behind: int = 0
+    in_flight: int = 0
+    draw_index: int = 0
+    proposed: tuple[int, ...] = ()
+    drafted: int = 0
+    accepted: int = 0
+    runs: int = 0
     cached: int | None = None
     finished: FinishReason | None = None
     slot: int | None = None
-    rolling: int | None = None
+    rolling: bytes | None = None
+    draw: Draw = field(init=False)
+    needs_every_token: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.draw = Draw(self.sampling, self.tokens, self.prompt_len, self.seed)
+        params = self.sampling
+        self.needs_every_token = (
+            self.collect is not Collect.NOTHING
+            or params.repetition_penalty != 1
+            or bool(params.presence_penalty or params.frequency_penalty)
+        )
 
     @property
     def output_len(self) -> int:
@@ -51,7 +89,8 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """Whether only its newest, generated token is left to compute."""
-        return self.output_len > 0 and self.computed == len(self.tokens) - 1
+        length = len(self.tokens) + self.in_flight
+        return self.prompt_len < length == self.computed + self.behind + 1
 
     def append(self, token: int) -> None:
         """Add a generated token, and finish where it or the length demands it."""

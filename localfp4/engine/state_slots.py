@@ -8,27 +8,34 @@ least recently used one makes room when a slot is needed.
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 
+from localfp4.engine.host_store import HostStore
+
 
 class StateSlots:
     """The bookkeeping of ``count`` slots."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, store: HostStore | None = None) -> None:
+        """Make a table of free slots.
+
+        Args:
+            count: How many.
+            store: Keeps the snapshots that make room.
+        """
         self.count = count
+        self._store = store
         self._free = list(range(count))
-        self._snapshots: OrderedDict[int, int] = OrderedDict()
+        self._snapshots: OrderedDict[bytes, int] = OrderedDict()
 
     @property
-    def pages(self) -> Collection[int]:
-        """The pages at whose ends there are snapshots."""
+    def digests(self) -> Collection[bytes]:
+        """Of everything up to the pages at whose ends there are snapshots."""
         return self._snapshots.keys()
 
     def take(self) -> int | None:
         """Hand out a slot, for which a snapshot may have to go; ``None`` where all are taken."""
-        if self._free:
-            return self._free.pop()
-        if self._snapshots:
-            return self._snapshots.popitem(last=False)[1]
-        return None
+        if not self._free and self._snapshots:
+            self.evict(next(iter(self._snapshots)))
+        return self._free.pop() if self._free else None
 
     def give_back(self, slot: int) -> None:
         """Take a slot back from a sequence.
@@ -40,33 +47,57 @@ class StateSlots:
             raise ValueError(f"slot {slot} is given back twice")
         self._free.append(slot)
 
-    def keep(self, page: int, slot: int) -> bool:
-        """Make a slot that was taken the snapshot of the state at the end of ``page``.
+    def keep(self, digest: bytes, slot: int) -> bool:
+        """Make a slot that was taken the snapshot of the state after what ``digest`` stands for.
 
         Returns:
             Whether it was needed: if there is one already, the slot goes back.
         """
-        if page in self._snapshots:
-            self._snapshots.move_to_end(page)
+        if digest in self._snapshots:
+            self._snapshots.move_to_end(digest)
             self.give_back(slot)
             return False
-        self._snapshots[page] = slot
+        self._snapshots[digest] = slot
         return True
 
-    def use(self, page: int) -> int:
+    def use(self, digest: bytes) -> int:
         """Return the slot of a snapshot, which counts as used now.
 
         Raises:
             KeyError: There is none.
         """
-        self._snapshots.move_to_end(page)
-        return self._snapshots[page]
+        self._snapshots.move_to_end(digest)
+        return self._snapshots[digest]
 
-    def drop(self, page: int) -> None:
-        """Forget the snapshot of a page, if there is one."""
-        slot = self._snapshots.pop(page, None)
+    def bring(self, digest: bytes) -> int | None:
+        """Hand out a slot that main memory fills with a state; ``None`` where all are taken.
+
+        Raises:
+            ValueError: There is no main memory.
+        """
+        slot = self.take()
+        if self._store is None:
+            raise ValueError("there is nowhere to bring a state from")
+        if slot is not None:
+            self._store.bring_state(digest, slot)
+        return slot
+
+    def drop(self, digest: bytes) -> None:
+        """Forget a snapshot, if there is one."""
+        slot = self._snapshots.pop(digest, None)
         if slot is not None:
             self._free.append(slot)
+
+    def evict(self, digest: bytes) -> None:
+        """Give the slot of a snapshot away, if there is one; main memory may keep the state."""
+        if self._store is not None and digest in self._snapshots:
+            self._store.keep_state(digest, self._snapshots[digest])
+        self.drop(digest)
+
+    def forget(self) -> None:
+        """Drop all snapshots."""
+        self._free += self._snapshots.values()
+        self._snapshots.clear()
 
     def check(self, held: Sequence[int]) -> None:
         """Compare the books with the slots that sequences hold.

@@ -31,7 +31,8 @@ class AnswerReader:
     def add(self, token_id: int) -> list[Piece]:
         """Return the pieces that a token completes."""
         if self._parser is None:
-            return joined([Content(self._detokenizer.add(token_id))])
+            text = self._detokenizer.add(token_id)
+            return [Content(text)] if text else []
         marker = self._markers.get(token_id)
         if marker is None:
             return joined(self._parser.text(self._detokenizer.add(token_id)))

@@ -27,10 +27,6 @@ from localfp4.messages import (
 )
 
 
-class OutOfMemoryError(RuntimeError):
-    """Named as torch names it."""
-
-
 class AcceleratorError(RuntimeError):
     """Named as torch names it."""
 
@@ -137,7 +133,11 @@ class FakeEngine:
             case "escape":
                 word = "\x1b[31mred\x1b[0m"
             case "oom":
-                raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+                del self.jobs[job.request.id]
+                self.outbox.append(
+                    Failed(job.request.id, "Memory ran out on cpu; use a smaller --ctx.")
+                )
+                return
             case "reset":
                 raise AcceleratorError("CUDA error: unspecified launch failure")
             case "abort":
@@ -159,6 +159,9 @@ class FakeEngine:
     def stats(self) -> Stats:
         running = len(self.jobs)
         return Stats("decode" if running else "idle", running, 0, 0.0, 0, 0, 0, 128, 1, 2)
+
+    def save(self) -> bool:
+        return False
 
     def close(self) -> None:
         self.jobs.clear()

@@ -85,7 +85,7 @@ def test_two_hundred_requests_in_a_tiny_pool_answer_as_if_alone(make_engine: Mak
             assert got.finished.reason == expected.finished.reason
         assert_same(alone, request, got.token_ids, expected.token_ids)
     assert 5 < ended_early <= 40
-    assert engine._pages.in_use == 0
+    assert engine._pools.tables[0].in_use == 0
     engine.check_pages()
 
 
@@ -177,8 +177,8 @@ def test_stale_pages_are_never_read(make_engine: MakeEngine, prefix_caching: boo
 
     def poison(step: int) -> None:
         for cache in kv_caches(engine):
-            cache.k[engine._pages._free] = torch.nan
-            cache.values[engine._pages._free] = torch.nan
+            cache.k[engine._pools.tables[0]._free] = torch.nan
+            cache.values[engine._pools.tables[0]._free] = torch.nan
 
     poison(0)
     poisoned = run(engine, requests, poison)

@@ -256,7 +256,7 @@ def test_a_kernel_that_cannot_be_prepared_is_told_in_a_sentence(
     monkeypatch.setattr("localfp4.runner.rehearsal.rehearse", fail)
     with (
         pytest.raises(UserError, match=r"sm_89 could not be prepared \(ptxas died\); .*torch"),
-        compilation(outline, "bfloat16", EngineConfig("demo"), torch.device("cuda")),
+        compilation([outline], "bfloat16", EngineConfig("demo"), torch.device("cuda")),
     ):
         pass
 

@@ -71,8 +71,8 @@ def poison(engine: Engine) -> None:
             if cache.recurrent is not None:
                 cache.recurrent[engine._states._free] = torch.nan
         elif isinstance(cache, LayerCache):
-            cache.k[engine._pages._free] = torch.nan
-            cache.values[engine._pages._free] = torch.nan
+            cache.k[engine._pools.tables[0]._free] = torch.nan
+            cache.values[engine._pools.tables[0]._free] = torch.nan
 
 
 def check_workload(
@@ -190,7 +190,7 @@ def test_without_prefix_caching_nothing_is_kept(make_engine: MakeEngine) -> None
         assert outcome.finished is not None
         assert outcome.finished.cached_tokens == 0
     assert engine._states is not None
-    assert not engine._states.pages
+    assert not engine._states.digests
 
 
 @pytest.mark.parametrize("slots", [1, 2])

@@ -1,147 +1,13 @@
 """The scheduler, driven by a runner that only remembers which tokens each page holds."""
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localfp4.config import PAGE_SIZE, SamplingParams
-from localfp4.engine.blocks import PageTable
-from localfp4.engine.scheduler import SNAPSHOT_INTERVAL, Scheduled, Scheduler
-from localfp4.engine.sequence import Sequence
-from localfp4.engine.state_slots import StateSlots
+from localfp4.config import PAGE_SIZE
+from localfp4.engine.snapshots import SNAPSHOT_INTERVAL
 from localfp4.runner.work import Collect
-
-
-def sequence(
-    name: str, prompt: list[int], answer: int, collect: Collect = Collect.NOTHING
-) -> Sequence:
-    return Sequence(
-        id=name,
-        tokens=list(prompt),
-        prompt_len=len(prompt),
-        max_len=len(prompt) + answer,
-        sampling=SamplingParams(),
-        stop_ids=frozenset(),
-        seed=0,
-        collect=collect,
-    )
-
-
-def next_token(tokens: list[int]) -> int:
-    return hash(tuple(tokens)) % 50
-
-
-def alone(prompt: list[int], answer: int) -> list[int]:
-    """The tokens that follow ``prompt``, without any engine."""
-    tokens = list(prompt)
-    for _ in range(answer):
-        tokens.append(next_token(tokens))
-    return tokens
-
-
-@dataclass
-class Bench:
-    """A scheduler with a fake runner, whose token depends on every token before it.
-
-    The runner writes the tokens it is given into pages and reads the whole context back from
-    them, so that any wrong page, order or start changes what comes out. With slots it also keeps
-    the tokens that each state has taken in.
-    """
-
-    pages: int
-    max_batch: int = 8
-    max_step_tokens: int = 256
-    slots: int = 0
-    live: list[Sequence] = field(default_factory=list)
-    steps: list[list[Scheduled]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.states = StateSlots(self.slots) if self.slots else None
-        self.table = PageTable(self.pages, states=self.states)
-        self.scheduler = Scheduler(
-            self.table,
-            max_batch=self.max_batch,
-            max_step_tokens=self.max_step_tokens,
-            states=self.states,
-        )
-        self.cache: dict[tuple[int, int], int] = {}
-        self.taken_in: dict[int | None, list[int]] = {}
-
-    def add(self, one: Sequence) -> Sequence:
-        self.live.append(one)
-        self.scheduler.add(one)
-        return one
-
-    def drop(self, one: Sequence) -> None:
-        self.live.remove(one)
-        self.scheduler.remove(one)
-
-    def step(self) -> list[Scheduled]:
-        batch = self.scheduler.schedule()
-        self.steps.append(batch)
-        self._check_rules(batch)
-        chosen = self._run_all(batch)
-        self.scheduler.commit(batch)
-        for item, token in zip(batch, chosen, strict=True):
-            if token is None:
-                continue
-            item.sequence.append(token)
-            if item.sequence.finished:
-                self.drop(item.sequence)
-        self.check()
-        return batch
-
-    def check(self) -> None:
-        self.table.check([one.pages for one in self.live])
-        if self.states is not None:
-            self.states.check([one.slot for one in self.live if one.slot is not None])
-
-    def drain(self, limit: int = 5000) -> None:
-        for _ in range(limit):
-            if not self.scheduler.has_work:
-                return
-            self.step()
-        pytest.fail("the queue stands still")
-
-    def _check_rules(self, batch: list[Scheduled]) -> None:
-        assert batch, "there is work, and nothing was chosen"
-        assert sum(item.end - item.start for item in batch) <= self.max_step_tokens
-        assert len({item.sequence.id for item in batch}) == len(batch)
-        assert len(self.scheduler.running) <= self.max_batch
-        kinds = [item.is_decode for item in batch]
-        assert kinds == sorted(kinds, reverse=True), "decoding sequences come first"
-        for item in batch:
-            assert item.start == item.sequence.computed < item.end
-            assert item.end <= len(item.sequence.pages) * PAGE_SIZE
-
-    def _run_all(self, batch: list[Scheduled]) -> list[int | None]:
-        for item in batch:
-            if item.restore is not None:
-                self.taken_in[item.sequence.slot] = list(self.taken_in[item.restore])
-        chosen = [self._run(item) for item in batch]
-        for item in batch:
-            if item.snapshot is not None:
-                self.taken_in[item.snapshot] = list(self.taken_in[item.sequence.slot])
-        return chosen
-
-    def _run(self, item: Scheduled) -> int | None:
-        pages, tokens = item.sequence.pages, item.sequence.tokens
-        for place in range(item.start, item.end):
-            self.cache[pages[place // PAGE_SIZE], place % PAGE_SIZE] = tokens[place]
-        seen = [self.cache[pages[p // PAGE_SIZE], p % PAGE_SIZE] for p in range(item.end)]
-        assert seen == tokens[: item.end], "the cache does not hold what the sequence is"
-        if self.slots:
-            before = self.taken_in[item.sequence.slot] if item.start else []
-            state = [*before, *tokens[item.start : item.end]]
-            assert state == tokens[: item.end], "the state does not hold what the sequence is"
-            self.taken_in[item.sequence.slot] = state
-        return next_token(seen) if item.completes else None
-
-
-def prompt(length: int, mark: int = 0) -> list[int]:
-    return [mark, *range(100, 99 + length)]
+from tests.engine.scheduler_bench import Bench, Guesser, alone, prompt, sequence
 
 
 def test_a_prompt_is_prefilled_whole_and_then_decoded_token_by_token() -> None:
@@ -266,7 +132,7 @@ def test_a_pool_that_holds_just_one_sequence_does_not_stand_still(length: int) -
     bench.drain()
     for n, one in enumerate(everyone):
         assert one.tokens == alone(prompt(length, n), answer)
-    assert bench.table.in_use == 0
+    assert bench.in_use == 0
 
 
 def test_a_budget_smaller_than_the_batch_serves_everyone_in_the_end() -> None:
@@ -335,9 +201,9 @@ def test_removing_frees_the_pages_wherever_the_sequence_is() -> None:
     assert waiting in bench.scheduler.waiting
     for one in (waiting, prefilling, decoding):
         bench.drop(one)
-        bench.table.check([left.pages for left in bench.live])
+        bench.check()
     assert not bench.scheduler.has_work
-    assert bench.table.in_use == 0
+    assert bench.in_use == 0
 
 
 TRAFFIC = st.lists(
@@ -360,6 +226,10 @@ TRAFFIC = st.lists(
     max_batch=st.integers(1, 6),
     max_step_tokens=st.integers(1, 200),
     slots=st.integers(0, 5),
+    ahead=st.booleans(),
+    windows=st.sampled_from(((None,), (None, 1), (None, 64), (None, 30, 100))),
+    guesses=st.none() | st.sampled_from((0.0, 0.6, 1.0)),
+    failing=st.sets(st.integers(0, 60), max_size=3),
 )
 def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
     traffic: list[tuple[int, int, int, int, int | None]],
@@ -367,8 +237,14 @@ def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
     max_batch: int,
     max_step_tokens: int,
     slots: int,
+    ahead: bool,
+    windows: tuple[int | None, ...],
+    guesses: float | None,
+    failing: set[int],
 ) -> None:
-    bench = Bench(pages, max_batch, max_step_tokens, slots)
+    speculator = None if guesses is None else Guesser(right=guesses)
+    sizes = (pages, *range(3, 2 + len(windows)))
+    bench = Bench(sizes, max_batch, max_step_tokens, slots, ahead, windows, speculator)
     due = [
         (start, n, sequence(str(n), prompt(length, mark), answer))
         for n, (length, answer, mark, start, _) in enumerate(traffic)
@@ -383,16 +259,20 @@ def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
                 bench.add(one)
             if ends.get(n) == clock and one in bench.live:
                 bench.drop(one)
-        if bench.live:
+        if bench.live and clock in failing:
+            bench.abandon(bench.scheduler.schedule())
+        elif bench.live:
             bench.step()
         clock += 1
         assert clock < 20_000, "the queue stands still"
     for _, n, one in due:
         length, answer, mark, _, cancel = traffic[n]
         expected = alone(prompt(length, mark), answer)
-        assert one.tokens == (expected if one.finished else expected[: len(one.tokens)])
-        assert one.finished or cancel is not None
-    assert bench.table.in_use == 0
+        assert one.tokens == expected[: len(one.tokens)]
+        assert one.finished == ("length" if len(one.tokens) == len(expected) else "cancelled")
+        assert one.finished == "length" or cancel is not None
+    bench.deliver()
+    assert bench.in_use == 0
     bench.check()
 
 
@@ -401,14 +281,9 @@ def test_prefill_pauses_where_snapshots_are_taken() -> None:
     length = 2 * SNAPSHOT_INTERVAL + 2 * PAGE_SIZE + 10
     bench.add(sequence("a", prompt(length), 2))
     bench.drain()
-    ends = [(item.end, item.snapshot is not None) for [item] in bench.steps]
-    assert ends == [
-        (SNAPSHOT_INTERVAL, True),
-        (2 * SNAPSHOT_INTERVAL, True),
-        (length - 10, True),
-        (length, False),
-        (length + 1, False),
-    ]
+    ends = [SNAPSHOT_INTERVAL, 2 * SNAPSHOT_INTERVAL, length - 10]
+    assert [item.end for [item] in bench.steps] == [*ends, length, length + 1]
+    assert bench.snapshots == ends
 
 
 @pytest.mark.parametrize(
@@ -429,7 +304,7 @@ def test_the_next_turn_goes_on_from_the_answer() -> None:
     first = bench.add(sequence("a", prompt(PAGE_SIZE + 20), 3 * PAGE_SIZE))
     bench.drain()
     assert bench.states is not None
-    assert len(bench.states.pages) == 2, "the end of the prompt, and the latest of the answer"
+    assert len(bench.states.digests) == 2, "the end of the prompt, and the latest of the answer"
     second = bench.add(sequence("b", [*first.tokens, 7, 7, 7], 2))
     bench.drain()
     assert second.cached == 4 * PAGE_SIZE
@@ -445,12 +320,12 @@ def test_a_running_sequence_goes_before_snapshots() -> None:
         bench.add(sequence(f"old {mark}", prompt(PAGE_SIZE + 1, mark), 1))
         bench.drain()
     assert bench.states is not None
-    assert len(bench.states.pages) == 2
+    assert len(bench.states.digests) == 2
     for mark in range(3):
         bench.add(sequence(f"new {mark}", prompt(20, mark), 3))
     bench.step()
     assert len(bench.scheduler.running) == 3
-    assert not bench.states.pages
+    assert not bench.states.digests
     bench.drain()
 
 
@@ -482,8 +357,7 @@ def test_a_failed_step_starts_its_sequences_over() -> None:
     bench.step()
     batch = bench.scheduler.schedule()
     bench.taken_in[one.slot] = [-1]
-    bench.scheduler.abandon(batch)
-    bench.check()
+    bench.abandon(batch)
     assert (one.slot, one.pages) == (None, [])
     bench.drain()
     assert one.tokens == alone(prompt(PAGE_SIZE + 30), 5)
@@ -495,7 +369,7 @@ def test_states_are_restored_among_the_prompts() -> None:
     one = bench.add(sequence("a", prompt(PAGE_SIZE), 2 * PAGE_SIZE))
     while one.computed < 2 * PAGE_SIZE:
         bench.step()
-    bench.scheduler.abandon(bench.scheduler.schedule())
+    bench.abandon(bench.scheduler.schedule())
     assert one.output_len == PAGE_SIZE + 1
     [item] = bench.step()
     assert (item.start, item.end) == (2 * PAGE_SIZE, 2 * PAGE_SIZE + 1)
@@ -507,9 +381,8 @@ def test_a_lost_token_is_not_taken_in_twice() -> None:
     bench = Bench(pages=16, slots=4)
     one = bench.add(sequence("a", prompt(30), 5))
     bench.step()
-    batch = bench.scheduler.schedule()
-    bench._run_all(batch)
-    bench.scheduler.commit(batch)  # and the interruption comes before the token is delivered
+    bench.launch(bench.scheduler.schedule())
+    bench.abandon([])  # the interruption comes before the token is delivered
     bench.drain()
     assert one.tokens == alone(prompt(30), 5)
 
@@ -518,4 +391,26 @@ def test_collected_sequences_leave_no_snapshots() -> None:
     bench = Bench(pages=16, slots=4)
     bench.add(sequence("a", prompt(3 * PAGE_SIZE), 1, Collect.LOGITS))
     [item] = bench.step()
-    assert (item.end, item.snapshot) == (3 * PAGE_SIZE, None)
+    assert (item.end, bench.snapshots) == (3 * PAGE_SIZE, [])
+
+
+def test_a_state_that_was_wound_back_goes_on_decoding() -> None:
+    bench = Bench(pages=8, slots=3, speculator=Guesser(right=0.3))
+    one = bench.add(sequence("a", prompt(10), 100))
+    bench.drain()
+    assert one.tokens == alone(prompt(10), 100)
+    [first, *decodes] = [item for [item] in bench.steps]
+    assert not first.is_decode
+    assert all(item.is_decode for item in decodes)
+    repeated = max(item.end - item.start for item in decodes)
+    assert 2 < repeated <= 9, "five rows may carry four guesses, and then it catches up"
+    assert one.accepted < one.drafted
+
+
+def test_of_a_window_every_token_is_seen_while_steps_run_ahead() -> None:
+    bench = Bench(pages=(8, 2), windows=(None, PAGE_SIZE), ahead=True, max_step_tokens=100)
+    one = bench.add(sequence("a", prompt(3 * PAGE_SIZE), 2 * PAGE_SIZE))
+    bench.drain()
+    bench.deliver()
+    assert one.tokens == alone(prompt(3 * PAGE_SIZE), 2 * PAGE_SIZE)
+    assert one.runs == 1, "it never gave its pages up before its end"

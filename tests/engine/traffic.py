@@ -9,6 +9,7 @@ import torch
 from localfp4.config import EngineConfig, SamplingParams
 from localfp4.engine.engine import Engine, load_engine
 from localfp4.messages import Delta, Event, Failed, Finished, Request, Started
+from localfp4.runner.rows import DrawnRow
 from localfp4.runner.sampler import sample
 from localfp4.runner.work import Collect, Draw
 
@@ -94,8 +95,8 @@ def last_logits(engine: Engine, tokens: list[int]) -> torch.Tensor:
 def is_tie(engine: Engine, request: Request, answer: list[int], other: list[int]) -> bool:
     """Whether two answers part at a choice so close that rounding decides it.
 
-    Greedy: the two tokens' logits lie within 1e-3. Sampled: moving the uniform number by 1e-4
-    draws either.
+    Greedy: the two tokens' logits lie within 1e-3. Sampled: noise of 1e-4 on the logits draws
+    either.
     """
     place = next(n for n, (a, b) in enumerate(zip(answer, other, strict=False)) if a != b)
     prompt = list(request.token_ids or ())
@@ -103,11 +104,10 @@ def is_tie(engine: Engine, request: Request, answer: list[int], other: list[int]
     logits = last_logits(engine, tokens)
     if params.temperature == 0:
         return bool((logits[0, answer[place]] - logits[0, other[place]]).abs() <= 1e-3)
-    stream = random.Random(params.seed)
-    uniform = [stream.random() for _ in range(place + 1)][-1]
-    near = [min(max(uniform + shift, 0.0), 1.0) for shift in (-1e-4, 0.0, 1e-4)]
-    draws = [Draw(params, tokens, len(prompt), u) for u in near]
-    drawn = {s.token_id for s in sample(logits.repeat(3, 1), draws)}
+    noise = torch.randn(32, logits.shape[1], generator=torch.Generator().manual_seed(0)) * 1e-4
+    draw = Draw(params, tokens, len(prompt), params.seed or 0)
+    rows = [DrawnRow(draw, row, len(tokens)) for row in range(len(noise))]
+    drawn = {s.token_id for s in sample(logits + noise, rows)}
     return {answer[place], other[place]} <= drawn
 
 

@@ -1,0 +1,85 @@
+"""What the front end is told of a model that was loaded."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from localfp4.checkpoint.describe import format_name
+from localfp4.config import SamplingParams
+from localfp4.engine.kernels import describe
+from localfp4.engine.planned import Planned
+from localfp4.errors import RequestError
+from localfp4.messages import ModelInfo
+from localfp4.models.decoder import Decoder
+from localfp4.models.opened import OpenedModel
+
+
+def model_info(
+    planned: Planned,
+    decoder: Decoder,
+    phases: Sequence[tuple[str, float]],
+    *,
+    load_s: float,
+    has_chat_template: bool,
+    notes: Sequence[str],
+) -> ModelInfo:
+    """Put together what is shown of a model.
+
+    Args:
+        planned: What was decided.
+        decoder: What was loaded.
+        phases: What the time of loading went to, in words, and seconds.
+        load_s: Seconds from the start of loading.
+        has_chat_template: Whether conversations can be rendered.
+        notes: What the user should know besides what the plan says.
+    """
+    plan, device, checkpoint = planned.plan, planned.device, planned.main.opened.checkpoint
+    return ModelInfo(
+        name=planned.config.model,
+        family=planned.main.spec.family,
+        parameters=planned.parameters,
+        weight_format=format_name(checkpoint),
+        kernel_path=describe(decoder, planned.dtype),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        dtype=plan.dtype,
+        max_model_len=plan.max_model_len,
+        kv_cache_tokens=plan.kv_cache_tokens,
+        weight_bytes=decoder.nbytes,
+        kv_cache_bytes=plan.kv_cache_bytes,
+        load_s=load_s,
+        has_chat_template=has_chat_template,
+        sampling=_default_sampling(checkpoint.generation_config),
+        vocab_size=planned.main.spec.vocab_size,
+        notes=(*_left_out(planned.main.opened), *_placed(planned), *notes),
+        load_phases=tuple(phases),
+    )
+
+
+def _left_out(model: OpenedModel) -> tuple[str, ...]:
+    if not model.left_out:
+        return ()
+    return (f"Only the text part of this model is loaded; left out: {', '.join(model.left_out)}.",)
+
+
+def _placed(planned: Planned) -> tuple[str, ...]:
+    """Say what lies where, which only matters where not everything lies on the card."""
+    return () if planned.plan.placement.is_whole else tuple(planned.plan.describe())
+
+
+def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:
+    """Read the model's own defaults, as far as they make sense.
+
+    ``do_sample: false`` is greedy; files that say nothing get temperature 1, as vLLM has it.
+    """
+    defaults = SamplingParams()
+    if not generation.get("do_sample", True):
+        return replace(defaults, temperature=0.0)
+    for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty"):
+        change: dict[str, Any] = {name: generation.get(name)}
+        if isinstance(change[name], int | float) and not isinstance(change[name], bool):
+            with suppress(RequestError):
+                defaults = replace(defaults, **change)
+    return defaults
