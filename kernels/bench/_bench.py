@@ -55,7 +55,7 @@ class Result:
     Attributes:
         microseconds: Median time.
         share: Of the limit, 1 for all of it; ``None`` where the card has no such limit.
-        limit: ``copy``, ``bf16`` or ``fp8``: which of the card's measured limits.
+        limit: ``copy``, ``bus``, ``bf16`` or ``fp8``: which of the measured limits.
         error: Relative to float64, or the share of rows that differ where tokens are chosen.
         beside: Microseconds of others at the same task, or why there are none.
     """

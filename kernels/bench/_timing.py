@@ -13,8 +13,9 @@ _FLUSH_BYTES = 256 * 2**20
 class Timer:
     """Median times of operators on a device.
 
-    On a GPU, an operator is captured in a CUDA graph and replayed, and the L2 cache is overwritten before each replay. Writing it takes longer than the
-    CPU needs to submit the replay, so that no launch latency is measured.
+    On a GPU, an operator is captured in a CUDA graph and replayed, and the L2 cache is overwritten
+    before each replay. Writing it takes longer than the CPU needs to submit the replay, so that no
+    launch latency is measured.
     """
 
     def __init__(self, device: torch.device, *, repeats: int) -> None:

@@ -12,9 +12,10 @@ import mamba2
 import matmul
 import moe
 import sampler
+import tiered_moe
 from _bench import run
 
-FAMILIES = (gemv, matmul, attention, moe, gated_delta, mamba2, sampler)
+FAMILIES = (gemv, matmul, attention, moe, tiered_moe, gated_delta, mamba2, sampler)
 
 if __name__ == "__main__":
     sys.exit(run(*(family.cases for family in FAMILIES)))

@@ -6,23 +6,23 @@ from dataclasses import asdict, astuple, dataclass, fields
 from statistics import fmean, stdev
 from typing import Any
 
+from localfp4.bench.markdown import MIB, cell, counted, heading, short, table
 from localfp4.bench.measure import Figures
+from localfp4.bench.roofline import Roofline
 from localfp4.bench.sweep import Plan, Row
 from localfp4.bench.workload import Case
-from localfp4.messages import ModelInfo
 from localfp4.telemetry.environment import Environment
-from localfp4.text.sanitize import sanitize
 
-_MIB = 2**20
 _COLUMNS = (
     ("prefill tok/s", "prefill_tokens_per_s", 1),
     ("decode tok/s", "decode_tokens_per_s", 1),
     ("per user tok/s", "decode_tokens_per_s_per_user", 1),
+    ("% of limit", "percent_of_limit", 1),
     ("TTFT ms", "ttft_ms", 1),
     ("TPOT ms", "tpot_ms", 1),
     ("E2E ms", "e2e_ms", 1),
-    ("memory MiB", "memory_bytes", _MIB),
-    ("peak MiB", "peak_memory_bytes", _MIB),
+    ("memory MiB", "memory_bytes", MIB),
+    ("peak MiB", "peak_memory_bytes", MIB),
 )
 """Heading, name of the figure, and what it is divided by."""
 
@@ -35,13 +35,14 @@ class Spread:
     sd: float | None
 
 
-def to_json(environment: Environment, rows: Sequence[Row]) -> str:
-    """Return ``{"environment", "rows", "summary"}``: each run as it is, and per case its spread."""
+def to_json(environment: Environment, rows: Sequence[Row], roofline: Roofline) -> str:
+    """Return ``{"environment", "limits", "rows", "summary"}``: runs as they are, and their spread."""
     report = {
         "environment": asdict(environment),
-        "rows": [_flat(row) for row in rows],
+        "limits": asdict(roofline.limits),
+        "rows": [_flat(row, roofline) for row in rows],
         "summary": [
-            _summary(case, measured)
+            _summary(case, measured, roofline)
             for case, runs in _by_case(rows).items()
             if (measured := [row for row in runs if row.figures])
         ],
@@ -49,20 +50,28 @@ def to_json(environment: Environment, rows: Sequence[Row]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
-def to_markdown(environment: Environment, plan: Plan, rows: Sequence[Row]) -> str:
+def to_markdown(
+    environment: Environment, plan: Plan, rows: Sequence[Row], roofline: Roofline
+) -> str:
     """Return a heading that says what was measured where, and a table of mean ± sd."""
-    headings = ["batch", "input", "output", *(heading for heading, _, _ in _COLUMNS), "note"]
-    table = [_table_row(case, runs) for case, runs in _by_case(rows).items()]
-    if not any(line[-1] for line in table):
-        headings, table = headings[:-1], [line[:-1] for line in table]
-    header = _header(environment, plan, rows[0].model) if rows else []
-    return "\n".join([*header, *_aligned(headings, table)])
+    headings = ["batch", "input", "output", *(title for title, _, _ in _COLUMNS), "note"]
+    cells = [_table_row(case, runs, roofline) for case, runs in _by_case(rows).items()]
+    if not any(line[-1] for line in cells):
+        headings, cells = headings[:-1], [line[:-1] for line in cells]
+    repeats = max((row.repeat for row in rows), default=0)
+    method = (
+        f"{counted(repeats, 'repeat')} after {counted(plan.warmup, 'warm-up')} · greedy · "
+        "prefix cache off · mean ± sd"
+    )
+    header = heading(environment, rows[0].model, roofline.limits, method) if rows else []
+    return "\n".join([*header, *table(headings, cells)])
 
 
-def spreads(runs: Sequence[Row]) -> dict[str, Spread]:
+def spreads(runs: Sequence[Row], roofline: Roofline) -> dict[str, Spread]:
     """Return mean and deviation of each figure that successful runs of one case have."""
-    flat = [_flat(row) for row in runs]
-    names = [*(field.name for field in fields(Figures)), "memory_bytes", "peak_memory_bytes"]
+    flat = [_flat(row, roofline) for row in runs]
+    names = [field.name for field in fields(Figures)]
+    names += ["percent_of_limit", "memory_bytes", "peak_memory_bytes"]
     values = {name: [row[name] for row in flat if row[name] is not None] for name in names}
     return {
         name: Spread(fmean(seen), stdev(seen) if len(seen) > 1 else None)
@@ -71,12 +80,12 @@ def spreads(runs: Sequence[Row]) -> dict[str, Spread]:
     }
 
 
-def _summary(case: Case, runs: Sequence[Row]) -> dict[str, Any]:
-    found = {name: asdict(spread) for name, spread in spreads(runs).items()}
+def _summary(case: Case, runs: Sequence[Row], roofline: Roofline) -> dict[str, Any]:
+    found = {name: asdict(spread) for name, spread in spreads(runs, roofline).items()}
     return asdict(case) | {"repeats": len(runs)} | found
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Row, roofline: Roofline) -> dict[str, Any]:
     figures = asdict(row.figures) if row.figures else dict.fromkeys(f.name for f in fields(Figures))
     model = row.model
     return {
@@ -95,6 +104,8 @@ def _flat(row: Row) -> dict[str, Any]:
         "status": row.status,
         "reason": row.reason,
         **figures,
+        "decode_bytes": roofline.decode_bytes(row.case),
+        "percent_of_limit": row.figures and roofline.percent_of_limit(row.case, row.figures),
         "memory_bytes": row.memory_bytes,
         "peak_memory_bytes": row.peak_memory_bytes,
     }
@@ -107,34 +118,13 @@ def _by_case(rows: Iterable[Row]) -> dict[Case, list[Row]]:
     return dict(sorted(cases.items(), key=lambda item: astuple(item[0])))
 
 
-def _header(environment: Environment, plan: Plan, model: ModelInfo) -> list[str]:
-    where = environment.cpu if environment.gpu is None else environment.gpu
-    driver = f" · driver {environment.driver}" if environment.driver else ""
-    triton = f" · triton {environment.triton}" if environment.triton else ""
-    runs = f"{_counted(plan.repeats, 'repeat')} after {_counted(plan.warmup, 'warm-up')}"
-    lines = [
-        f"**{model.name}** · {model.weight_format} · {model.kernel_path} · {model.dtype}",
-        f"{where} · {_counted(environment.threads, 'thread')} · {environment.os}{driver}",
-        f"localfp4 {environment.localfp4} · Python {environment.python}"
-        f" · torch {environment.torch}{triton}",
-        f"loaded in {model.load_s:.2f} s · weights {model.weight_bytes / _MIB:.1f} MiB · "
-        f"{runs} · greedy · prefix cache off · mean ± sd",
-    ]
-    # Two spaces break a line in Markdown.
-    return [f"{_one_line(line)}  " for line in lines] + [""]
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _table_row(case: Case, runs: Sequence[Row]) -> list[str]:
-    found = spreads([row for row in runs if row.figures])
+def _table_row(case: Case, runs: Sequence[Row], roofline: Roofline) -> list[str]:
+    found = spreads([row for row in runs if row.figures], roofline)
     notes = [f"{row.status.replace('_', ' ')}: {row.reason}" for row in runs if row.reason]
     return [
         *map(str, astuple(case)),
         *(_cell(found.get(name), unit) for _, name, unit in _COLUMNS),
-        _one_line("; ".join(notes)).replace("|", "\\|"),
+        cell("; ".join(notes)),
     ]
 
 
@@ -142,21 +132,7 @@ def _cell(spread: Spread | None, unit: int) -> str:
     if spread is None:
         return "-"
     mean = spread.mean / unit
-    digits = 0 if mean >= 1000 else 1 if mean >= 10 else 2
     if spread.sd is None:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {spread.sd / unit:.{digits}f}"
-
-
-def _aligned(headings: list[str], table: list[list[str]]) -> list[str]:
-    """A Markdown table whose columns also line up as plain text."""
-    widths = [max(map(len, column)) for column in zip(headings, *table, strict=True)]
-    lines = [headings, [f"{'-' * (width - 1)}:" for width in widths], *table]
-    return [
-        "| " + " | ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    ]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(sanitize(text).split())
+        return short(mean)
+    digits = len(short(mean).partition(".")[2])
+    return f"{short(mean)} ± {spread.sd / unit:.{digits}f}"

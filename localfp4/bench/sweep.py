@@ -1,7 +1,8 @@
 """Runs every case of a plan on a loaded engine and yields a row for each repeat."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, Protocol
 
@@ -28,12 +29,18 @@ class Plan:
         repeats: Measured runs of each case.
         warmup: Runs of each case before that which are thrown away.
         seed: Decides the prompts.
+        budget_s: Seconds after which no further round of repeats begins; ``None`` does all.
     """
 
     cases: tuple[Case, ...]
     repeats: int = 5
     warmup: int = 1
     seed: int = 0
+    budget_s: float | None = None
+
+
+_WARM_TOKENS = 16
+"""Of an answer while warming up: by then everything has been run once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,12 @@ class Row:
     peak_memory_bytes: int | None = None
 
 
-def sweep(engine: Measurable, plan: Plan, device: str) -> Iterator[Row]:
+def sweep(
+    engine: Measurable,
+    plan: Plan,
+    device: str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Row]:
     """Yield the rows of a plan.
 
     Every case is warmed up first. Then all cases run once before any runs again, so that a
@@ -72,6 +84,7 @@ def sweep(engine: Measurable, plan: Plan, device: str) -> Iterator[Row]:
         engine: Loaded, without prefix caching.
         plan: What to run.
         device: The torch device whose memory is reported.
+        clock: Tells seconds.
     """
     live: list[Case] = []
     for case in plan.cases:
@@ -80,7 +93,10 @@ def sweep(engine: Measurable, plan: Plan, device: str) -> Iterator[Row]:
             live.append(case)
         else:
             yield refusal
+    started = clock()
     for repeat in range(1, plan.repeats + 1):
+        if repeat > 1 and plan.budget_s is not None and clock() - started > plan.budget_s:
+            return
         for case in tuple(live):
             row = _run(engine, case, plan, repeat, device)
             if row.status != "ok":
@@ -92,9 +108,10 @@ def _warm_up(engine: Measurable, case: Case, plan: Plan) -> Row | None:
     """Run a case without measuring it; a row is the reason to leave the case out."""
     if misfit := case.misfit(engine.info):
         return Row(engine.info, case, repeat=0, status="does_not_fit", reason=misfit)
+    short = replace(case, output_tokens=min(case.output_tokens, _WARM_TOKENS))
     try:
         for number in range(plan.warmup):
-            measure(engine, requests(case, engine.info.vocab_size, _random(plan, case, -number)))
+            measure(engine, requests(short, engine.info.vocab_size, _random(plan, case, -number)))
     except CaseFailedError as error:
         return Row(engine.info, case, repeat=0, status="failed", reason=str(error))
     return None

@@ -28,7 +28,9 @@ from localfp4.cli.options import (
 from localfp4.cli.progress import load_visibly
 from localfp4.cli.prompt import make_request, read_words
 from localfp4.config import EngineConfig
-from localfp4.engine.faults import no_room_to_answer, no_room_to_load, out_of_memory_as
+from localfp4.engine.faults import no_room_to_load, out_of_memory_as
+from localfp4.engine.garbage import collected_later
+from localfp4.engine.phases import phase_lines
 from localfp4.errors import RequestError
 from localfp4.messages import Delta, Event, Failed, Finished, ModelInfo, Request, ToolCall
 from localfp4.text.sanitize import TerminalSanitizer
@@ -85,22 +87,23 @@ def run(
         if answer.reasoning and not answer.text and answer.end.reason == "length":
             remark("The model was still thinking; raise --max-tokens, or try --no-think.")
         if with_stats:
+            for line in phase_lines(engine.info.load_phases, engine.info.weight_bytes):
+                click.echo(line, err=True)
             click.echo(_in_one_line(engine.info, answer.end), err=True)
 
 
 def _load(config: EngineConfig) -> "Engine":
     """Build the engine; this imports torch."""
-    from localfp4.engine.engine import load_engine
+    with out_of_memory_as(no_room_to_load(config.model)), collected_later():
+        from localfp4.engine.engine import load_engine
 
-    with out_of_memory_as(no_room_to_load(config.model)):
         return load_visibly(load_engine(config))
 
 
 def _events(engine: "Engine", request: Request) -> Iterator[Event]:
     engine.add(request)
-    with out_of_memory_as(no_room_to_answer(engine.info.device)):
-        while engine.has_work():
-            yield from engine.step()
+    while engine.has_work():
+        yield from engine.step()
 
 
 def _print_while_it_comes(events: Iterator[Event], show_thinking: bool) -> Answer:

@@ -104,3 +104,18 @@ def test_rows_come_as_they_are_measured() -> None:
     rows: Iterator[Row] = sweep(engine, Plan((SMALL,), repeats=5, warmup=0), "cpu")
     next(rows)
     assert len(engine.asked) == 1
+
+
+def test_no_round_begins_after_the_budget_and_the_first_always_does() -> None:
+    seconds = iter([0.0, 59.0, 61.0, 62.0])
+    plan = Plan((SMALL, LARGE), repeats=9, warmup=0, budget_s=60.0)
+    rows = list(sweep(CountingEngine(), plan, "cpu", clock=lambda: next(seconds)))
+    assert [row.repeat for row in rows] == [1, 1, 2, 2]
+    hurried = Plan((SMALL,), repeats=9, warmup=0, budget_s=0.0)
+    assert len(swept(CountingEngine(), hurried)) == 1
+
+
+def test_warming_up_does_not_wait_for_long_answers() -> None:
+    engine = CountingEngine()
+    swept(engine, Plan((Case(1, 4, 100),), repeats=1, warmup=1))
+    assert [request.sampling.max_tokens for request in engine.asked] == [16, 100]

@@ -57,8 +57,8 @@ def test_which_kernels_run_where_and_what_else_is_launched(cli: "CommandLine") -
     [embedding] = [row for row in rows if row["name"] == "model.embed_tokens"]
     assert {one["kernel"] for one in embedding["kernels"]} == {"dense"}  # also the output
     operators = found["model"]["operators"]
-    assert {"rope_write", "decode", "prefill"} <= set(operators["triton"])
-    assert "embedding" in operators["torch"]
+    assert {"embedding", "rope_write", "decode", "prefill"} <= set(operators["triton"])
+    assert "linear" in operators["torch"], "the output projection has 16 bits"
     assert not {"view", "empty"} & set(operators["torch"])
 
 
@@ -130,3 +130,34 @@ def test_an_unknown_family_is_one_sentence(cli: "CommandLine", tmp_path: Path) -
     assert "not supported" in done.stderr
     assert "\x1b" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_synthetic_model_is_described_without_any_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_command_line(["show", "--synthetic", "qwen3-8b", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, SCHEMA)
+    model = found["model"]
+    assert (model["name"], model["family"]) == ("synthetic:qwen3-8b", "qwen3")
+    assert (model["parameters"], model["weight_format"]) == (8_190_735_360, "NVFP4 W4A4")
+    rows = {row["name"]: row for row in found["rows"]}
+    assert rows["model.layers.*.mlp.down_proj"]["shape"] == [4096, 12288]
+    assert rows["lm_head"]["stored_as"] == "BF16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--synthetic", "qwen3-8b:99"], "has 36 layers"),
+        (["demo", "--synthetic", "qwen3-8b"], "leave one out"),
+    ],
+)
+def test_a_synthetic_model_that_cannot_be_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert run_command_line(["show", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert sentence in captured.err
+    assert len(captured.err.splitlines()) == 1
