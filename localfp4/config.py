@@ -13,6 +13,10 @@ PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
 KERNELS = ("auto", "triton", "torch")
 SPECULATION = ("auto", "off", "ngram", "mtp", "draft")
 
+_STEP_TOKENS = {"cpu": 512, "cuda": 1024}
+"""A CPU is busy with few tokens; on a GPU more of them share the weights that a step reads. Layers with
+a window need pages for a step on top of it, so that it cannot be had for nothing."""
+
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _CHOICES = {
     "dtype": _DTYPES,
@@ -37,7 +41,8 @@ class EngineConfig:
             that the checkpoint was calibrated with; both need kernels.
         kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
         max_batch: Most sequences that decode together.
-        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
+        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks. ``None``
+            takes what the device needs to be busy.
         prefix_caching: Reuse the pages of prompts that share a beginning.
         threads: CPU threads for matrix work; ``None`` takes every core this process may use.
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
@@ -62,7 +67,7 @@ class EngineConfig:
     kv_cache_dtype: str = "auto"
     kv_cache_tokens: int | None = None
     max_batch: int = 64
-    max_step_tokens: int = 512
+    max_step_tokens: int | None = None
     prefix_caching: bool = True
     threads: int | None = None
     precision: str = "auto"
@@ -73,6 +78,10 @@ class EngineConfig:
     kv_ram_bytes: int | None = None
     kv_disk: str | None = None
     cuda_graphs: bool = True
+
+    def step_tokens(self, device: str) -> int:
+        """Return the most tokens in one step on a kind of device, ``cpu`` or ``cuda``."""
+        return self.max_step_tokens or _STEP_TOKENS[device]
 
     def __post_init__(self) -> None:
         for name in (

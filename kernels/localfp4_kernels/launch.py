@@ -43,7 +43,8 @@ class Launch:
             of a generation.
         grid: Programs per axis.
         arguments: Run-time arguments by name; ``None`` is a tensor that is not given. Tensors must
-            start at multiples of 16 bytes.
+            start at multiples of 16 bytes. They may lie in pinned main memory: Triton asks the
+            driver for the address at which the device reads it.
         constants: ``tl.constexpr`` arguments by name.
         num_warps: Warps per program.
         num_stages: Depth of the software pipeline.

@@ -39,7 +39,8 @@ class LLM:
         kv_cache_dtype: Type of the KV cache; ``auto`` is the compute type.
         kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
         max_batch: Most sequences that decode together.
-        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks.
+        max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks. ``None``
+            chooses by device.
         prefix_caching: Reuse the pages of prompts that share a beginning.
         threads: CPU threads; ``None`` takes every core.
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
@@ -67,7 +68,7 @@ class LLM:
         *,
         kv_cache_tokens: int | None = None,
         max_batch: int = 64,
-        max_step_tokens: int = 512,
+        max_step_tokens: int | None = None,
         prefix_caching: bool = True,
         threads: int | None = None,
         precision: str = "auto",

@@ -2,6 +2,7 @@ import json
 import struct
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from localfp4.checkpoint import read_ahead
+from localfp4.checkpoint.byte_reader import ByteReader
 from localfp4.checkpoint.index import open_checkpoint
+from localfp4.checkpoint.read_ahead import ReadAhead
 from localfp4.checkpoint.reader import OutlineReader, TensorReader
 from localfp4.errors import CheckpointError, UnsupportedModelError
 
@@ -66,6 +70,79 @@ def test_half_bytes_read_as_packed_bytes(make_checkpoint: Any) -> None:
     checkpoint = make_checkpoint({"t": ("F4", [2, 4])}, values={"t": b"\x21\x43\x65\x87"})
     with TensorReader(checkpoint) as reader:
         assert reader.read("t").tolist() == [[0x21, 0x43], [0x65, 0x87]]
+
+
+@pytest.mark.parametrize("limits", [(1, 1), (3000, 1000), (2**20, 2**20)])
+@pytest.mark.parametrize("order", ["as asked", "backwards", "some, twice, and unknown ones"])
+def test_what_was_read_ahead_is_what_is_read(
+    fixtures: Path, order: str, limits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "AHEAD_BYTES", limits[0])
+    monkeypatch.setattr(read_ahead, "_BATCH_BYTES", limits[1])
+    checkpoint = open_checkpoint(fixtures / "mo_qwen3_NVFP4_DEFAULT_CFG")
+    expected = load_file(checkpoint.folder / "model.safetensors")
+    names = list(expected)
+    ahead = {
+        "as asked": names,
+        "backwards": names[::-1],
+        "some, twice, and unknown ones": [*names[::2], "unknown", *names[::2]],
+    }
+    with TensorReader(checkpoint) as reader:
+        reader.read_ahead(ahead[order], torch.device("cpu"))
+        for name in [*names, names[0]]:
+            assert torch.equal(raw_bytes(reader.read(name)), raw_bytes(expected[name]))
+        assert reader.bytes_read == checkpoint.total_bytes + checkpoint.tensors[names[0]].nbytes
+
+
+def test_no_more_is_read_ahead_than_allowed(
+    make_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "AHEAD_BYTES", 300)
+    monkeypatch.setattr(read_ahead, "_BATCH_BYTES", 100)
+    sizes = [50, 50, 200, 50, 1000, 50, 0, 50, 50]
+    checkpoint = make_checkpoint({f"t{n}": ("U8", [size]) for n, size in enumerate(sizes)})
+    with closing(ByteReader()) as files:
+        ahead = ReadAhead(files, checkpoint.tensors.values(), page_locked=False)
+        begun = []
+        for number, size in enumerate(sizes):
+            begun.append([int(name[1:]) for name in ahead._begun])
+            found = ahead.take(f"t{number}")
+            assert found is not None
+            assert found.nbytes == size
+    assert begun[:3] == [[0, 1, 2], [1, 2, 3, 4], [2, 3, 4]]
+    assert begun[4] == [4]
+    assert begun[5] == [5, 6, 7, 8]
+
+
+def test_the_tensor_at_fault_is_named_though_others_were_begun_with_it(
+    make_checkpoint: Any,
+) -> None:
+    checkpoint = make_checkpoint({"t": ("U8", [100]), "u": ("U8", [100])}, values={"t": b"t" * 100})
+    with (checkpoint.folder / "model.safetensors").open("r+b") as file:
+        file.truncate(checkpoint.tensors["u"].end - 50)
+    with TensorReader(checkpoint) as reader:
+        reader.read_ahead(["t", "u"], torch.device("cpu"))
+        assert raw_bytes(reader.read("t")).numpy().tobytes() == b"t" * 100
+        with pytest.raises(CheckpointError, match="ended inside tensor u"):
+            reader.read("u")
+
+
+def test_files_that_go_away_before_they_are_read_ahead_are_noticed(make_checkpoint: Any) -> None:
+    checkpoint = make_checkpoint({"t": ("U8", [100])})
+    (checkpoint.folder / "model.safetensors").unlink()
+    with TensorReader(checkpoint) as reader:
+        reader.read_ahead(["t"], torch.device("cpu"))
+        with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+            reader.read("t")
+
+
+def test_an_outline_notes_the_order_of_what_it_was_asked_for(fixtures: Path) -> None:
+    with OutlineReader(open_checkpoint(fixtures / "m_qwen3")) as reader:
+        asked = list(reader.checkpoint.tensors)[3:0:-1]
+        reader.read(asked[0])
+        reader.values(asked[1])
+        reader.read(asked[2])
+        assert reader.names == asked
 
 
 def test_a_missing_tensor_is_named(fixtures: Path) -> None:
@@ -142,7 +219,7 @@ with TensorReader(checkpoint) as reader:
 @pytest.mark.skipif(sys.platform == "win32", reason="measured through the resource module")
 def test_reading_takes_no_more_memory_than_its_tensors(tmp_path: Path) -> None:
     tensor_bytes = 8 * 2**20
-    sizes = {"small": 8} | {f"t{number}": tensor_bytes for number in range(24)}
+    sizes = {"small": 8} | {f"t{number}": tensor_bytes for number in range(48)}
     header = {}
     end = 0
     for name, size in sizes.items():
