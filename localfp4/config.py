@@ -101,6 +101,11 @@ class EngineConfig:
             raise RequestError(
                 f"kv_ram_bytes must be a whole number of bytes, not {self.kv_ram_bytes!r}."
             )
+        if not self.prefix_caching and (self.kv_disk is not None or self.kv_ram_bytes):
+            raise RequestError(
+                "kv_disk and kv_ram_bytes keep pages for prompts with the same beginning, which "
+                "prefix_caching=False rules out: leave one of them out."
+            )
         if (self.draft_model is not None) != (self.speculation == "draft"):
             raise RequestError(
                 "draft_model and speculation='draft' belong together: set both or neither."

@@ -124,9 +124,12 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delta:
     """The next piece of an answer; its texts never split a character and may be empty.
+
+    Nobody changes it. It is not frozen since every token makes one, and would take five times as
+    long.
 
     Attributes:
         id: Of the request.

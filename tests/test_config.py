@@ -61,3 +61,19 @@ def test_wrong_engine_settings_are_named(wrong: dict[str, Any]) -> None:
     [name] = wrong
     with pytest.raises(RequestError, match=rf"^{name} must be "):
         EngineConfig("demo", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("contradiction", "words"),
+    [
+        ({"prefix_caching": False, "kv_disk": "kv"}, "same beginning"),
+        ({"prefix_caching": False, "kv_ram_bytes": 10}, "same beginning"),
+        ({"speculation": "draft"}, "belong together"),
+        ({"draft_model": "demo"}, "belong together"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(
+    contradiction: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RequestError, match=words):
+        EngineConfig("demo", **contradiction)

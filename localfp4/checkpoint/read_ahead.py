@@ -1,5 +1,6 @@
 """Reading tensors before they are asked for, while earlier ones are packed and copied to a GPU."""
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 
@@ -17,6 +18,8 @@ _BATCH_BYTES = 16 * 2**20
 _SMALLEST_LOCKED, _LARGEST_LOCKED = 2**20, 512 * 2**20
 """A GPU copies from page-locked memory by itself, at twice the speed or more. Locking takes time,
 pays for tensors in between these sizes, and torch uses the memory again for the next ones."""
+
+_log = logging.getLogger(__name__)
 
 
 class ReadAhead:
@@ -76,5 +79,10 @@ class ReadAhead:
         self._bytes += size
 
     def _memory(self, size: int) -> torch.Tensor:
-        locked = self._page_locked and _SMALLEST_LOCKED <= size <= _LARGEST_LOCKED
-        return torch.empty(size, dtype=torch.uint8, pin_memory=locked)
+        if self._page_locked and _SMALLEST_LOCKED <= size <= _LARGEST_LOCKED:
+            try:
+                return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+            except RuntimeError as error:
+                _log.warning("main memory cannot be page-locked, loading is slower: %s", error)
+                self._page_locked = False
+        return torch.empty(size, dtype=torch.uint8)

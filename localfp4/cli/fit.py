@@ -8,7 +8,7 @@ import click
 
 from localfp4.checkpoint.hub import find
 from localfp4.cli.fit_report import as_object, in_words
-from localfp4.cli.options import engine_config, engine_options
+from localfp4.cli.options import Gigabytes, engine_config, engine_options
 from localfp4.cli.synthetic_option import chosen_model, synthetic_option
 from localfp4.config import EngineConfig
 from localfp4.errors import ContextError, RequestError
@@ -37,7 +37,7 @@ _SYSTEM_BYTES = 4 * 10**9
 )
 @click.option(
     "--ram",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Gigabytes(min=0, min_open=True),
     metavar="GB",
     default=32.0,
     show_default=True,

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they become."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,20 @@ import click
 from localfp4.config import KERNELS, PRECISIONS, SPECULATION, EngineConfig, SamplingParams
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Gigabytes(click.FloatRange):
+    """Finite numbers of a range; click takes ``inf`` for large, and ``nan`` for within it."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail as click does."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number of gigabytes.", param, ctx)
+        return number
+
 
 _KV_CACHE = {"auto": "auto", "fp8": "fp8", "fp8-static": "fp8-static", "bf16": "bfloat16"}
 
@@ -55,7 +70,7 @@ _ENGINE = (
     ),
     click.option(
         "--vram-limit",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Gigabytes(min=0, min_open=True),
         metavar="GB",
         help="Most GPU memory to use; what does not fit stays in main memory.",
     ),
@@ -69,7 +84,7 @@ _ENGINE = (
     click.option("--draft", metavar="MODEL", help="A smaller model that guesses tokens ahead."),
     click.option(
         "--kv-ram",
-        type=click.FloatRange(min=0),
+        type=Gigabytes(min=0),
         metavar="GB",
         help="Main memory for conversations that the GPU's KV cache has no room for; 0 is none.",
     ),

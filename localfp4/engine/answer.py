@@ -84,9 +84,11 @@ class Answer:
         hit = False
         for piece in pieces:
             match piece:
-                case Content():
-                    passed, hit = self._up_to_stop(piece.text)
+                case Content() if self.stops is not None:
+                    passed, hit = self.stops.add(piece.text)
                     text += passed
+                case Content():
+                    text += piece.text
                 case Reasoning():
                     reasoning += piece.text
                 case Call():
@@ -101,10 +103,6 @@ class Answer:
             return Delta(self.sequence.id, text, (), (), reasoning, tuple(calls))
         logprobs = () if sampled.logprob is None else (sampled.logprob,)
         return Delta(self.sequence.id, text, (sampled.token_id,), logprobs, reasoning, tuple(calls))
-
-    def _up_to_stop(self, text: str) -> tuple[str, bool]:
-        """Return the text before any stop string, and whether there was one."""
-        return (text, False) if self.stops is None else self.stops.add(text)
 
     def _numbered(self, call: Call) -> ToolCall:
         """Give a call an id, of nine characters as Mistral's templates demand."""

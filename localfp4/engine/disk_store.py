@@ -88,6 +88,8 @@ class DiskStore:
                 head = file.read(_HEADER.size)
                 complete = all(file.readinto(buffer) == len(buffer) for buffer in buffers)
                 is_sound = complete and not file.read(1) and head == self._header(key, buffers)
+        except FileNotFoundError:  # another engine needed the room
+            is_sound = False
         except OSError as error:
             _log.warning("%s cannot be read: %s", path, error)
             is_sound = False
@@ -110,6 +112,8 @@ class DiskStore:
         try:
             _write(unfinished, [memoryview(self._header(key, buffers)), *buffers])
             unfinished.replace(path)
+        except PermissionError:  # another program looks at the file just now, on Windows
+            return
         except OSError as error:
             self._is_full = True
             with contextlib.suppress(OSError):

@@ -29,12 +29,24 @@ class Drafting:
         speculator: Speculator,
         pools: PagePools,
         states: StateSlots | None,
+        *,
         max_step_tokens: int,
+        max_rows: int,
     ) -> None:
+        """Begin without any.
+
+        Args:
+            speculator: Guesses.
+            pools: Pages of the sequences.
+            states: Slots of recurrent layers.
+            max_step_tokens: Most tokens in one step.
+            max_rows: Most rows that decode in one, guesses included: what memory was planned for.
+        """
         self._speculator = speculator
         self._pools = pools
         self._states = states
         self._max_step_tokens = max_step_tokens
+        self._max_rows = max_rows
 
     def waits(self, sequence: Sequence) -> bool:
         """Say whether a sequence may get guesses once its newest token is known."""
@@ -47,12 +59,14 @@ class Drafting:
             What they leave of the budget.
         """
         self._speculator.begin(len(decodes))
+        rows = self._max_rows - sum(share.rows for share in decodes)
         for share in decodes:
             if share.follows is None:
-                room = self._room(share, budget)
+                room = self._room(share, min(budget, max(rows, 0)))
                 share.drafts = self._speculator.propose(share.sequence, room)
                 self._pools.reserve(share.sequence, share.end + len(share.drafts))
                 budget -= len(share.drafts)
+                rows -= len(share.drafts)
             share.wanted = self._speculator.wanted(share.sequence)
             # What drafts further ahead writes there; without room, its last guesses are worse.
             ahead = share.end + len(share.drafts) + share.wanted

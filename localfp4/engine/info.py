@@ -53,7 +53,12 @@ def model_info(
         has_chat_template=has_chat_template,
         sampling=_default_sampling(checkpoint.generation_config),
         vocab_size=planned.main.spec.vocab_size,
-        notes=(*_left_out(planned.main.opened), *_placed(planned), *notes),
+        notes=(
+            *_left_out(planned.main.opened),
+            *_placed(planned),
+            *_without_effect(planned),
+            *notes,
+        ),
         load_phases=tuple(phases),
     )
 
@@ -67,6 +72,16 @@ def _left_out(model: OpenedModel) -> tuple[str, ...]:
 def _placed(planned: Planned) -> tuple[str, ...]:
     """Say what lies where, which only matters where not everything lies on the card."""
     return () if planned.plan.placement.is_whole else tuple(planned.plan.describe())
+
+
+def _without_effect(planned: Planned) -> tuple[str, ...]:
+    """Name what was asked for and is not for a CPU."""
+    if planned.device.type == "cuda":
+        return ()
+    config = planned.config
+    asked = {"--vram-limit": config.vram_limit is not None, "--eager": not config.cuda_graphs}
+    named = " and ".join(option for option, given in asked.items() if given)
+    return (f"{named} only matter on a GPU, and this runs on the CPU.",) if named else ()
 
 
 def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:

@@ -109,7 +109,7 @@ def compilation(
     with _kernel_failures(target):
         rows = config.max_batch
         if config.speculation != "off":
-            rows = min(rows * (1 + MOST_DRAFTS), config.step_tokens(device.type))
+            rows = max(rows, 1 + MOST_DRAFTS)
         launches = {
             launch.specialisation: launch
             for outline in outlines

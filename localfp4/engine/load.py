@@ -1,5 +1,6 @@
 """From a model's name to everything an engine needs; the only place where the parts meet."""
 
+import gc
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from localfp4.engine.phases import WEIGHTS, Phases
 from localfp4.engine.planned import Part, Planned, plan_model
 from localfp4.engine.prompt import PromptEncoder
 from localfp4.engine.self_test import self_test
-from localfp4.engine.speculation import Speculator
+from localfp4.engine.speculation import MOST_DRAFTS, Speculator
 from localfp4.engine.static_kv import static_kv_scales
 from localfp4.errors import ContextError
 from localfp4.messages import LoadProgress, ModelInfo
@@ -95,6 +96,7 @@ def load_model(config: EngineConfig) -> Loading:
         if smaller is None:
             raise ContextError(ran_out_while_loading(config.model, planned.plan)) from error
     # Outside the handler, whose error holds on to what was loaded.
+    gc.collect()
     if planned.device.type == "cuda":
         torch.cuda.empty_cache()
     yield LoadProgress("loading once more with a shorter context")
@@ -120,7 +122,7 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
     phases.enter("cache and graphs")
     yield LoadProgress("allocating the KV cache")
     runner, store = _runner(planned, decoder, draft)
-    runner.record()
+    _record(planned, runner)
     phases.enter("self-test")
     doubts = yield from _doubts(planned, runner, tokenizer)
     return LoadedModel(
@@ -199,6 +201,13 @@ def _runner(
     return runner, store
 
 
+def _record(planned: Planned, runner: Runner) -> None:
+    """Record the steps of one sequence, for which nobody shall have to wait in an answer."""
+    guesses = planned.drafters.speculator() is not None
+    for rows in range(1, 2 + (MOST_DRAFTS if guesses else 0)):
+        runner.record(rows=rows)
+
+
 def _caches(planned: Planned) -> tuple[Cache, ...]:
     plan, main = planned.plan, planned.main
     scales = {}
@@ -238,7 +247,7 @@ def _store(planned: Planned, caches: Sequence[Cache]) -> tuple[PageIo | None, Ho
     return make_store(
         config,
         [part.opened.checkpoint for part in planned.parts],
-        [plan.kv_dtype, plan.dtype, str(planned.execution)],
+        [plan.kv_dtype, plan.dtype, str(planned.execution), str(planned.drafters.model)],
         caches,
         len(plan.group_pages),
         planned.device,

@@ -19,7 +19,7 @@ from localfp4.engine.pools import PagePools
 from localfp4.engine.scheduled import Scheduled
 from localfp4.engine.sequence import Sequence
 from localfp4.engine.snapshots import Snapshots
-from localfp4.engine.speculation import Speculator
+from localfp4.engine.speculation import MOST_DRAFTS, Speculator
 from localfp4.engine.state_slots import StateSlots
 from localfp4.runner.work import Collect
 
@@ -52,7 +52,13 @@ class Scheduler:
             self._snapshots = Snapshots(states)
         self._drafting = None
         if speculator is not None:
-            self._drafting = Drafting(speculator, pools, states, max_step_tokens)
+            self._drafting = Drafting(
+                speculator,
+                pools,
+                states,
+                max_step_tokens=max_step_tokens,
+                max_rows=max(max_batch, 1 + MOST_DRAFTS),
+            )
         self._guesses = False
         self._max_batch = max_batch
         self._max_step_tokens = max_step_tokens

@@ -6,6 +6,10 @@ from collections import deque
 _KEPT = 3
 """Latest times of which the middle one counts: a single hiccup changes nothing."""
 
+_SUDDEN = 4.0
+"""The first time of a size does not count if it is so many times what was expected: such a step has
+been recorded as a CUDA graph, which takes as long as ten, and sizes thought slow are not tried again."""
+
 _HOPED = 0.02
 """What one more row is thought to add to a step's time as long as nothing has shown it."""
 
@@ -22,11 +26,12 @@ class StepCosts:
     def add(self, rows: int, seconds: float) -> None:
         """Note how long a step took."""
         rows = _bucket(rows)
-        if rows not in self._latest:
-            insort(self._rows, rows)
-            self._latest[rows] = deque(maxlen=_KEPT)
-        latest = self._latest[rows]
+        latest = self._latest.setdefault(rows, deque(maxlen=_KEPT))
         latest.append(seconds)
+        if len(latest) == 1 and self._rows and seconds > _SUDDEN * self.at(rows):
+            return
+        if rows not in self._middle:
+            insort(self._rows, rows)
         self._middle[rows] = sorted(latest)[(len(latest) - 1) // 2]
 
     def __bool__(self) -> bool:

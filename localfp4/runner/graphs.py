@@ -120,6 +120,14 @@ class DecodeGraphs:
         counts = [rows_of(item) for item in work]
         if max(item.end + len(item.drafts) for item in work) > self._sizes.context:
             return None
+        return self.bucket_of(counts)
+
+    def bucket_of(self, counts: Sequence[int]) -> Bucket | None:
+        """Return the size that sequences with so many rows each are padded to.
+
+        Recurrent layers take the rows of a sequence one after the other; to others each is one of
+        its own.
+        """
         if self._scratch.slot is None:
             return self.sized(sum(counts))
         return self.sized(len(counts), max(counts))

@@ -1,7 +1,6 @@
 """Turning a step's work into the tensors the decoder takes."""
 
 import itertools
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,9 +84,7 @@ def write_batch(
     decodes = [item for item in work if item.is_decode]
     prompts = work[len(decodes) :]
     rows = _Rows(bucket)
-    for item in work:
-        rows.add(item, known)
-    rows.fill_up()
+    rows.add(work, known)
     decode_rows = sum(map(rows_of, decodes)) if bucket is None else bucket.size
     return BatchSections(
         token_ids=numbers.int64(rows.token_ids),
@@ -108,29 +105,29 @@ class _Rows:
 
     def __init__(self, bucket: Bucket | None) -> None:
         self._bucket = bucket
-        self.token_ids = array("q")
-        self.positions = array("q")
+        self.token_ids: list[int] = []
+        self.positions: list[int] = []
 
-    def add(self, item: Work, known: Sequence[int]) -> None:
-        """Add an item's rows, and those that fill up its share of a bucket."""
-        before = len(self.token_ids)
-        self.token_ids.extend(item.tokens[item.start : item.end])
-        if item.follows is not None:
-            self.token_ids.append(known[item.follows] if item.follows < len(known) else 0)
-        self.token_ids.extend(item.drafts)
-        self.positions.extend(range(item.start, item.end + len(item.drafts)))
-        if self._bucket is not None and self._bucket.rows > 1:
-            self._pad(before + self._bucket.rows)
-
-    def fill_up(self) -> None:
-        """Add rows of no sequence until the bucket is full."""
+    def add(self, work: Sequence[Work], known: Sequence[int]) -> None:
+        """Add the rows of all items, and those of no sequence that fill up the bucket."""
+        share = 1 if self._bucket is None else self._bucket.rows
+        token_ids, positions = self.token_ids, self.positions
+        for item in work:
+            before, start, end = len(positions), item.start, item.end
+            token_ids += item.tokens[start:end]
+            if item.follows is not None:
+                token_ids.append(known[item.follows] if item.follows < len(known) else 0)
+            token_ids += item.drafts
+            positions += range(start, end + len(item.drafts))
+            if share > 1:
+                self._pad(before + share)
         if self._bucket is not None:
             self._pad(self._bucket.size)
 
     def _pad(self, size: int) -> None:
         nothing = (0,) * (size - len(self.token_ids))
-        self.token_ids.extend(nothing)
-        self.positions.extend(nothing)
+        self.token_ids += nothing
+        self.positions += nothing
 
 
 def _write_tables(
@@ -146,27 +143,30 @@ def _write_tables(
     share, size = 1, None
     if bucket is not None:
         width, share, size = bucket.pages, bucket.rows, bucket.size
-    pages, tables = array("q"), array("q")
-    nothing = array("q", (scratch,)) * width
+    pages: list[int] = []
+    tables: list[int] = []
+    nothing = [scratch] * width
     for item in decodes:
-        used, stop = _used_pages(item, group, scratch), item.end + len(item.drafts)
-        pages.extend([used[place // PAGE_SIZE] for place in range(item.start, stop)])
-        used.extend(used[:1] * (width - len(used)))
-        tables.extend(used * (stop - item.start))
-        if share > 1:
-            spare = share - (stop - item.start)
-            pages.extend(nothing[:1] * spare)
-            tables.extend(nothing * spare)
+        used, rows = _used_pages(item, group, scratch), rows_of(item)
+        if rows == 1:
+            pages.append(used[item.start // PAGE_SIZE])
+        else:
+            pages += _page_of_each(item, used)
+        used += used[:1] * (width - len(used))
+        tables += used if rows == 1 else used * rows
+        if share > rows:
+            pages += nothing[:1] * (share - rows)
+            tables += nothing * (share - rows)
     if size is not None:
-        tables.extend(nothing * (size - len(pages)))
-        pages.extend(nothing[:1] * (size - len(pages)))
+        tables += nothing * (size - len(pages))
+        pages += nothing[:1] * (size - len(pages))
     longest = max((pages_for(item.end) for item in prompts), default=0)
-    prompt_tables = array("q")
+    prompt_tables: list[int] = []
     for item in prompts:
         used = _used_pages(item, group, scratch)
-        pages.extend([used[place // PAGE_SIZE] for place in range(item.start, item.end)])
-        prompt_tables.extend(used)
-        prompt_tables.extend(used[:1] * (longest - len(used)))
+        pages += _page_of_each(item, used)
+        prompt_tables += used
+        prompt_tables += used[:1] * (longest - len(used))
     return TableSections(
         pages=numbers.int64(pages),
         block_tables=numbers.int64(tables),
@@ -176,12 +176,17 @@ def _write_tables(
     )
 
 
-def _used_pages(item: Work, group: int, scratch: int) -> "array[int]":
+def _used_pages(item: Work, group: int, scratch: int) -> list[int]:
     """Return the pages of an item's sequence; those that a window has passed are scratch."""
-    used = array("q", item.pages[group][: pages_for(item.end + len(item.drafts))])
+    used = [*item.pages[group][: pages_for(item.end + len(item.drafts))]]
     if used and used[0] < 0:  # they are the first ones
-        used = array("q", [scratch if page < 0 else page for page in used])
+        used = [scratch if page < 0 else page for page in used]
     return used
+
+
+def _page_of_each(item: Work, used: Sequence[int]) -> list[int]:
+    """Return the page of each token that is processed."""
+    return [used[place // PAGE_SIZE] for place in range(item.start, item.end + len(item.drafts))]
 
 
 def _write_prompts(numbers: Numbers, prompts: Sequence[Work], first: int) -> PromptSections:

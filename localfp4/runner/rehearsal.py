@@ -27,6 +27,9 @@ from localfp4_kernels.launch import Launch, recorded
 
 _META = torch.device("meta")
 
+_BESIDE_PROMPTS = (1, 3, 9, 33)
+"""Sequences that decode beside a prompt: some of each range of sizes that mixtures tell apart."""
+
 _MANY_PAGES = 64
 """Of a context long enough for attention to be split over programs."""
 
@@ -43,6 +46,9 @@ def rehearse(outline: Decoder, kv_dtype: str, max_batch: int, max_step_tokens: i
     steps = _Rehearsal(outline, kv_dtype)
     for pages in (1, _MANY_PAGES):
         steps.sweep(max_batch, partial(_decoding, pages))
+    # Rows of decoding sequences begin or end in the middle of what a step beside a prompt computes.
+    for sequences in _BESIDE_PROMPTS:
+        steps.run(_mixed(min(sequences, max_batch)))
     if outline.spec.is_recurrent:
         # Rows that follow each other in a sequence are taken out of the step, turn by turn.
         steps.sweep(max(max_batch // 2, 1), _checking)
@@ -153,6 +159,10 @@ def _fitted(item: Work, groups: int, has_states: bool) -> Work:
 
 def _decoding(pages: int, sequences: int) -> list[Work]:
     return [_decode(pages)] * sequences
+
+
+def _mixed(sequences: int) -> list[Work]:
+    return [*_decoding(1, sequences), _prompt(PAGE_SIZE, start=0)]
 
 
 def _checking(sequences: int) -> list[Work]:

@@ -1,5 +1,6 @@
 """Which row of a step belongs to whom; torch-free."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ class Bucket:
         return self.sequences * self.rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DrawnRow:
-    """A row after which a token is drawn.
+    """A row after which a token is drawn; not frozen, like :class:`Work`.
 
     Attributes:
         draw: How.
@@ -54,11 +55,8 @@ def first_rows(work: Sequence[Work], bucket: Bucket | None = None) -> list[int]:
     """Return each item's first row; the items follow each other, in rounds of a padded bucket."""
     if bucket is not None and bucket.rows > 1:
         return [place * bucket.rows for place in range(len(work))]
-    rows, row = [], 0
-    for item in work:
-        rows.append(row)
-        row += rows_of(item)
-    return rows
+    sizes = [item.end - item.start + len(item.drafts) for item in work]
+    return [0, *itertools.accumulate(sizes[:-1])] if sizes else []
 
 
 def rows_of(item: Work) -> int:
@@ -80,11 +78,12 @@ def drawn_rows(
     for item, first in zip(work, firsts, strict=True):
         if item.draw is None:
             continue
-        row = first + item.end - item.start - 1
-        if item.follows is not None and item.follows < len(known):
-            rows.append(DrawnRow(item.draw, row, item.end, (known[item.follows],)))
-        else:
-            rows.append(DrawnRow(item.draw, row, item.end, (), item.follows))
+        end, follows = item.end, item.follows
+        guesses: tuple[int, ...] = ()
+        row = first + end - item.start - 1
+        if follows is not None and follows < len(known):
+            guesses, follows = (known[follows],), None
+        rows.append(DrawnRow(item.draw, row, end, guesses, follows))
         for count in range(1, len(item.drafts) + 1):
             rows.append(DrawnRow(item.draw, row + count, item.end + count, item.drafts[:count]))
     return rows

@@ -160,7 +160,7 @@ class Runner:
         """Record the step that so many sequences of so many rows take, where steps are recorded."""
         if self.graphs is None:
             return
-        bucket = self.graphs.sized(sequences, rows)
+        bucket = self.graphs.bucket_of([rows] * sequences)
         if bucket is not None:
             with on_device(self.device):
                 self.graphs.step(bucket)
@@ -250,6 +250,8 @@ class Runner:
         buffer: torch.Tensor,
     ) -> Iterator[torch.Tensor]:
         """Yield the scores of each item that collects them."""
+        if not sections:
+            return
         remaining = iter(sections)
         for item, first in zip(work, first_rows(work), strict=True):
             if item.collect is Collect.SCORES:
@@ -259,6 +261,8 @@ class Runner:
 
     def _collected(self, work: Sequence[Work], hidden: torch.Tensor) -> dict[int, torch.Tensor]:
         """Return the logits of each item that collects them, by its place."""
+        if not any([item.collect is Collect.LOGITS for item in work]):
+            return {}
         return {
             place: collect_logits(self.decoder, hidden[first : first + item.end - item.start])
             for place, (item, first) in enumerate(zip(work, first_rows(work), strict=True))

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from localfp4.messages import TokenLogprob
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sampled:
-    """A chosen token, with log-probabilities where they were asked for."""
+    """A chosen token, with log-probabilities where they were asked for.
+
+    Not frozen, like :class:`localfp4.runner.work.Work`.
+    """
 
     token_id: int
     logprob: TokenLogprob | None = None

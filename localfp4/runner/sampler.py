@@ -138,7 +138,7 @@ def _random_numbers(rows: Sequence[DrawnRow]) -> Integers:
     """Return 31 random bits a row, from the request's seed and the token's position."""
     seeds, positions = [row.draw.seed for row in rows], [row.position for row in rows]
     if len(rows) <= _FEW:
-        return np.array(list(map(random_31_bits_of, seeds, positions)))
+        return np.array(list(map(random_31_bits_of, seeds, positions)), np.int64)
     words = random_31_bits_of(np.array(seeds, np.uint64), np.array(positions, np.uint64))
     return words.astype(np.int64)
 

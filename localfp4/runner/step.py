@@ -10,9 +10,9 @@ from localfp4.runner.sampled import Sampled
 from localfp4.runner.work import Collect, Work
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepResult:
-    """What a step brought for one sequence.
+    """What a step brought for one sequence; not frozen, like :class:`Work`.
 
     Attributes:
         sampled: The guesses that proved right and the token after them; nothing while the prompt
@@ -73,15 +73,13 @@ class Step:
                 logits=self.logits.get(place),
                 scores=tuple(next(scores).tolist()) if item.collect is Collect.SCORES else (),
             )
-        choices = _accepted(item, sampled)
+        choices = _accepted(item, sampled) if item.drafts else (next(sampled),)
         drafts = () if guesses is None else tuple(next(guesses)[: item.propose])
-        return StepResult(sampled=choices, drafts=drafts)
+        return StepResult(choices, drafts=drafts)
 
 
 def _accepted(item: Work, sampled: Iterator[Sampled]) -> tuple[Sampled, ...]:
     """Return the choices that count: up to the first that differs from what was guessed."""
-    if not item.drafts:
-        return (next(sampled),)
     choices = [next(sampled) for _ in range(1 + len(item.drafts))]
     right = 0
     while right < len(item.drafts) and choices[right].token_id == item.drafts[right]:

@@ -33,9 +33,12 @@ class Draw:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """One sequence's share of a step.
+
+    Nobody changes it. It is not frozen since one is made per sequence and step, and would take eight
+    times as long.
 
     Attributes:
         tokens: The whole sequence so far.

@@ -27,38 +27,80 @@ class Detokenizer(Protocol):
         """Return what is still held back: U+FFFD if the last character is incomplete."""
 
 
-class ByteDetokenizer:
-    """A detokenizer for tokens that stand for bytes whatever their neighbours are."""
+class TokenTexts(dict[int, str | bytes | None]):
+    """What each token stands for after the first of a text, looked up once.
+
+    Its text where that is made of whole characters, its bytes otherwise, and ``None`` for tokens
+    that are left out.
+    """
 
     def __init__(self, pieces: PieceDecoder, spell: Callable[[int], str | None]) -> None:
-        """Start a text.
+        """Make an empty table.
 
         Args:
             pieces: Turns a token into bytes.
             spell: Returns a token as the vocabulary spells it; ``None`` leaves it out.
         """
-        self._pieces = pieces
+        super().__init__()
+        self.pieces = pieces
         self._spell = spell
+
+    def __missing__(self, token_id: int) -> str | bytes | None:
+        data = self.bytes_of(token_id, first=False)
+        try:
+            text = None if data is None else data.decode()
+        except UnicodeDecodeError:
+            self[token_id] = data
+            return data
+        self[token_id] = text
+        return text
+
+    def bytes_of(self, token_id: int, *, first: bool) -> bytes | None:
+        """Return what a token stands for; ``first`` says that it begins the text."""
+        token = self._spell(token_id)
+        return None if token is None else self.pieces.to_bytes(token, first=first)
+
+
+class ByteDetokenizer:
+    """A detokenizer for tokens that stand for bytes whatever their neighbours are."""
+
+    def __init__(self, texts: TokenTexts) -> None:
+        """Start a text.
+
+        Args:
+            texts: What the tokens stand for; all texts of a vocabulary share it.
+        """
+        self._texts = texts
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._first = True
-        self._to_strip = pieces.strip_count
+        self._to_strip = texts.pieces.strip_count
+        self._is_between = False
+        """Whether no character is incomplete, and nothing of the beginning is left to treat."""
 
     def add(self, token_id: int) -> str:
         """Return the text that ``token_id`` completes, which may be empty."""
-        token = self._spell(token_id)
-        if token is None:
+        text = self._texts[token_id]
+        if self._is_between and type(text) is str:
+            return text
+        data = self._texts.bytes_of(token_id, first=self._first)
+        if data is None:
             return ""
-        data = self._pieces.to_bytes(token, first=self._first)
         self._first = False
-        return self._strip_start(self._utf8.decode(data))
+        return self._decode(data)
 
     def flush(self) -> str:
         """Return U+FFFD if the last character is incomplete, else nothing."""
-        return self._strip_start(self._utf8.decode(b"", final=True))
+        return self._decode(b"", final=True)
+
+    def _decode(self, data: bytes, *, final: bool = False) -> str:
+        text = self._strip_start(self._utf8.decode(data, final))
+        incomplete, _ = self._utf8.getstate()
+        self._is_between = not (incomplete or self._first or self._to_strip)
+        return text
 
     def _strip_start(self, text: str) -> str:
         while self._to_strip and text:
-            if text[0] != self._pieces.strip_char:
+            if text[0] != self._texts.pieces.strip_char:
                 self._to_strip = 0
                 break
             text = text[1:]

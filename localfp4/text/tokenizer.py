@@ -6,7 +6,7 @@ other files, errors in words, and streaming. Chat templates are not its business
 
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,7 +14,12 @@ from typing import Any, NamedTuple, Self
 import tokenizers
 
 from localfp4.errors import CheckpointError
-from localfp4.text.detokenizer import ByteDetokenizer, Detokenizer, WindowDetokenizer
+from localfp4.text.detokenizer import (
+    ByteDetokenizer,
+    Detokenizer,
+    TokenTexts,
+    WindowDetokenizer,
+)
 from localfp4.text.files import read_json
 from localfp4.text.pieces import piece_decoder
 
@@ -48,7 +53,10 @@ class Tokenizer:
         added = backend.get_added_tokens_decoder()
         self._added = {id_: token.content for id_, token in added.items()}
         self._special_ids = frozenset(id_ for id_, token in added.items() if token.special)
-        self._pieces = piece_decoder(_decoder_state(backend))
+        pieces = piece_decoder(_decoder_state(backend))
+        self._texts = None
+        if pieces is not None:
+            self._texts = {skip: TokenTexts(pieces, self._speller(skip)) for skip in (False, True)}
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -165,16 +173,15 @@ class Tokenizer:
         Its pieces joined equal :meth:`decode`, except that a run of ``<0xNN>`` tokens which is
         no UTF-8 keeps its valid characters, where the library gives it up as a whole.
         """
-        spell = partial(self._spell, skip_special_tokens=skip_special_tokens)
-        if self._pieces is not None:
-            return ByteDetokenizer(self._pieces, spell)
+        if self._texts is not None:
+            return ByteDetokenizer(self._texts[skip_special_tokens])
         decode = partial(self.decode, skip_special_tokens=skip_special_tokens)
-        return WindowDetokenizer(decode, spell)
+        return WindowDetokenizer(decode, self._speller(skip_special_tokens))
 
-    def _spell(self, token_id: int, *, skip_special_tokens: bool) -> str | None:
-        if skip_special_tokens and token_id in self._special_ids:
-            return None
-        return self._backend.id_to_token(token_id)
+    def _speller(self, skip_special_tokens: bool) -> Callable[[int], str | None]:
+        """Return what spells a token as the vocabulary does; ``None`` for those left out."""
+        backend, left_out = self._backend, self._special_ids if skip_special_tokens else ()
+        return lambda token_id: None if token_id in left_out else backend.id_to_token(token_id)
 
 
 def _missing_message(folder: Path) -> str:

@@ -114,6 +114,32 @@ def test_no_more_is_read_ahead_than_allowed(
     assert begun[5] == [5, 6, 7, 8]
 
 
+def test_memory_that_cannot_be_locked_is_no_obstacle(
+    make_checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a container or WSL allows little of it; here there is no GPU to lock it for."""
+    contents = {f"t{n}": bytes([n]) * (2**20 + n) for n in range(3)}
+    specs = {name: ("U8", [len(content)]) for name, content in contents.items()}
+    checkpoint = make_checkpoint(specs, values=contents)
+    asked: list[bool] = []
+    empty = torch.empty
+
+    def refusing(*size: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
+        asked.append(pin_memory)
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return empty(*size, **options)
+
+    monkeypatch.setattr(torch, "empty", refusing)
+    with closing(ByteReader()) as files:
+        ahead = ReadAhead(files, checkpoint.tensors.values(), page_locked=True)
+        for name, content in contents.items():
+            data = ahead.take(name)
+            assert data is not None
+            assert data.numpy().tobytes() == content
+    assert asked.count(True) == 1
+
+
 def test_the_tensor_at_fault_is_named_though_others_were_begun_with_it(
     make_checkpoint: Any,
 ) -> None:

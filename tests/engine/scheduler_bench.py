@@ -13,7 +13,7 @@ from localfp4.engine.pools import PagePools
 from localfp4.engine.scheduled import Scheduled
 from localfp4.engine.scheduler import Scheduler
 from localfp4.engine.sequence import Sequence
-from localfp4.engine.speculation import Speculator
+from localfp4.engine.speculation import MOST_DRAFTS, Speculator
 from localfp4.engine.state_slots import StateSlots
 from localfp4.runner.work import Collect
 
@@ -202,6 +202,8 @@ class Bench:
         assert sum(item.rows for item in batch) <= self.max_step_tokens
         assert len({item.sequence.id for item in batch}) == len(batch)
         assert len(self.scheduler.running) <= self.max_batch
+        rows = sum(1 + len(item.drafts) for item in batch if item.is_decode)
+        assert rows <= max(self.max_batch, 1 + MOST_DRAFTS), "memory is planned for so many"
         kinds = [item.is_decode for item in batch]
         assert kinds == sorted(kinds, reverse=True), "decoding sequences come first"
         for item in batch:

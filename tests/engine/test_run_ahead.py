@@ -152,9 +152,7 @@ def test_an_answer_that_stops_throws_the_token_after_away(engines: Engines) -> N
     assert answer(engine, random_tokens(1, 30)).token_ids == whole.token_ids
 
 
-def test_idle_time_is_no_part_of_a_step(
-    engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_time_is_no_part_of_a_step(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step after an answer's end is read when the next request comes, however late."""
     plain = engines("sharp")
     stop = answer(plain, random_tokens(1, 30)).token_ids[9]

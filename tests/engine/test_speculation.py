@@ -11,6 +11,7 @@ from localfp4.config import SamplingParams
 from localfp4.engine.acceptance import expected_tokens
 from localfp4.engine.sequence import Sequence
 from localfp4.engine.speculation import DraftModel, Speculator
+from localfp4.runner.graphs import padded
 
 Cost = Callable[[int, int], float]
 """Seconds of a step by its rows and by the longest chain of drafts made in it."""
@@ -170,6 +171,21 @@ def test_a_copied_text_comes_faster() -> None:
     assert faster > 3
     assert speculator.accepted > 0.7 * speculator.drafted > 1000
     assert follow(copied_text(4000, share=0.9), cpu)[0] > 0.97
+
+
+def test_sizes_that_are_slow_once_are_tried_again() -> None:
+    """A step of a new size is recorded as a CUDA graph, padded, before it can be repeated."""
+    recorded = {1}
+
+    def recording(rows: int, made: int) -> float:
+        size = padded(rows)
+        extra = 0.0 if size in recorded else 0.3
+        recorded.add(size)
+        return gpu(rows, made) + extra
+
+    text = copied_text(4000, share=0.9)
+    assert follow(text, recording)[0] > 0.8 * follow(text, gpu)[0]
+    assert len(recorded) > 4
 
 
 @pytest.mark.parametrize("cost", [gpu, cpu])

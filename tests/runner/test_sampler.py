@@ -352,6 +352,25 @@ def test_what_the_host_chooses_is_what_the_kernels_choose(seed: int) -> None:
     assert choose_on_host(logits, draws) == choose_torch(logits, params).tokens.tolist()
 
 
+def test_a_row_draws_the_same_alone_and_among_so_many_that_they_are_taken_in_parts() -> None:
+    rows, stream = 150, random.Random(1)
+    logits = random_logits(5, 1000 * rows).view(rows, 1000)
+    numbers = [stream.randrange(LAST) for _ in range(rows)]
+    settings: dict[str, Any] = {
+        "temperature": [stream.choice((0.5, 2.0)) for _ in range(rows)],
+        "top_k": [stream.choice((0, 0, 5, 300)) for _ in range(rows)],
+        "top_p": [stream.choice((0.3, 0.97, 1.0)) for _ in range(rows)],
+        "min_p": [stream.choice((0.0, 0.0, 0.1)) for _ in range(rows)],
+    }
+    together = choose_on_host(logits, row_draws(numbers, **settings))
+    alone = [
+        numbered(logits[row], numbers[row], **{name: of[row] for name, of in settings.items()})
+        for row in range(rows)
+    ]
+    assert together == alone
+    assert len(set(together)) > rows // 2
+
+
 def test_drafts_count_as_part_of_the_answer() -> None:
     logits = random_logits(10)
     penalties: dict[str, Any] = {

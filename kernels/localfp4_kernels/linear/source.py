@@ -17,6 +17,16 @@ from localfp4_kernels.pointwise.activations import ActivationFunction, relu2_tor
 from localfp4_kernels.pointwise.gated_mul import GATES, Gate
 
 
+def _aligned(part: Any) -> Any:
+    """Return rows of a tensor where kernels expect them to begin: at a multiple of 16 bytes.
+
+    Only fields of a few bytes a token ever begin elsewhere. Triton would compile anew for them.
+    """
+    if isinstance(part, torch.Tensor) and part.storage_offset() * part.element_size() % 16:
+        return part.clone()
+    return part
+
+
 class Source(ABC):
     """Tokens that a producer computes.
 
@@ -48,7 +58,9 @@ class Source(ABC):
     def part(self, rows: slice) -> Self:
         """Return what computes some of the tokens."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.per_token}
-        kept = {name: None if field is None else field[rows] for name, field in fields.items()}
+        kept = {
+            name: None if field is None else _aligned(field[rows]) for name, field in fields.items()
+        }
         # Every source is a dataclass, which the type of this base cannot say.
         return replace(self, **kept)  # type: ignore[type-var]
 

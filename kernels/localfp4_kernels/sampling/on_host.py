@@ -16,7 +16,6 @@ from localfp4_kernels.sampling.ranking import (
     Integers,
     Limits,
     kept_tokens,
-    row_bounds,
     walk,
 )
 
@@ -100,7 +99,8 @@ def _shares(logits: Floats, temperature: Floats) -> Floats:
             peaks = logits.max(-1, keepdims=True)
             below = np.where(logits == peaks, np.float32(0), logits - peaks)
         below /= np.maximum(temperature, COLDEST)[:, None]
-        return np.exp(below, out=below)
+        shares: Floats = np.exp(below, out=below)
+    return shares
 
 
 def _draw(shares: Floats, draws: RowDraws) -> Integers:
@@ -120,12 +120,12 @@ def _draw(shares: Floats, draws: RowDraws) -> Integers:
 def _draw_any(masses: Integers, numbers: Integers) -> Integers:
     """Draw from all tokens of each row."""
     rows, vocab = masses.shape
-    return walk(masses.ravel(), np.arange(rows + 1) * vocab, numbers) % vocab
+    tokens: Integers = walk(masses.ravel(), np.arange(rows + 1) * vocab, numbers) % vocab
+    return tokens
 
 
 def _draw_some(shares: Floats, masses: Integers, draws: RowDraws) -> Integers:
     """Draw from the tokens of each row that its limits keep."""
-    places = kept_tokens(shares, masses, draws.limits)
-    bounds = row_bounds(places, shares.shape)
-    tokens: Integers = places[walk(masses.ravel()[places], bounds, draws.numbers)] % shares.shape[1]
+    kept = kept_tokens(shares, masses, draws.limits)
+    tokens: Integers = kept.places[walk(kept.masses, kept.bounds, draws.numbers)] % shares.shape[1]
     return tokens

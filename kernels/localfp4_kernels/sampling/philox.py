@@ -4,9 +4,8 @@ A number depends on a seed and a position alone, so that a token does not depend
 drawn in, on its neighbours, or on whether somebody guessed it before.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -15,15 +14,15 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _WORD = 0xFFFFFFFF
 
-Words = TypeVar("Words", int, NDArray[np.uint64])
+Words = TypeVar("Words", int, NDArray[Any])
 
 
 def random_31_bits_of(seed: Words, position: Words) -> Words:
     """Return the first word of the generator without its lowest bit, of one number or of many.
 
     Args:
-        seed: The key, 64 bits.
-        position: The counter, 64 bits.
+        seed: The key, 64 bits; uint64 in an array.
+        position: The counter, likewise.
     """
     a, b, c, d = position & _WORD, position >> 32 & _WORD, position & 0, position & 0
     first, second = seed & _WORD, seed >> 32 & _WORD

@@ -50,8 +50,23 @@ class Limits:
         return Limits(self.top_k[rows], self.top_p[rows], self.min_p[rows])
 
 
-def kept_tokens(shares: Floats, masses: Integers, limits: Limits) -> Integers:
-    """Return the places in ``[R * V]`` of the tokens that stay, ascending; of each row at least one.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Some tokens of R rows, row by row, in the order of their ids; all others are dropped.
+
+    Attributes:
+        places: ``[n]``, in all of ``[R * V]``.
+        bounds: ``[R + 1]``, where each row begins and ends; it has at least its likeliest token.
+        masses: ``[n]``, 0 for those that are dropped too.
+    """
+
+    places: Integers
+    bounds: Integers
+    masses: Integers
+
+
+def kept_tokens(shares: Floats, masses: Integers, limits: Limits) -> Kept:
+    """Return the tokens that stay.
 
     A token stays while the mass before it, of more probable ones and of equals with lower ids, does
     not reach what top-p wants; the first always does.
@@ -63,10 +78,12 @@ def kept_tokens(shares: Floats, masses: Integers, limits: Limits) -> Integers:
         limits: R of them.
     """
     likely = _Likely.of(shares, masses, limits)
-    kept = shares.ravel()[likely.places] >= np.repeat(limits.min_p, likely.counts)
+    found, left = shares.ravel()[likely.places], masses.ravel()[likely.places]
     if likely.by_k.any() or likely.by_p.any():
-        kept &= likely.ranks_high(shares, masses, limits)
-    return likely.places[kept]
+        left *= likely.ranks_high(found, masses, limits.top_p)
+    if limits.min_p.any():
+        left *= found >= np.repeat(limits.min_p, likely.counts)
+    return Kept(likely.places, likely.bounds, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,44 +120,45 @@ class _Likely:
         # What min-p drops may be left out, unless it counts in the part that top-p takes of top-k.
         spare = np.maximum(spare, np.where(by_k & by_p, 0, limits.min_p)).astype(np.float32)
         floors = np.maximum(spare, _LIKELY)
-        places, bounds, counts = _above(floors, shares)
+        places, bounds = _above(floors, shares)
+        counts = bounds[1:] - bounds[:-1]
         covered = np.add.reduceat(masses.ravel()[places], bounds[:-1])
         lacking = np.where(by_k, counts < top_k, covered < wanted * totals) & (floors > spare)
         if lacking.any():
-            places, bounds, counts = _above(np.where(lacking, spare, floors), shares)
+            places, bounds = _above(np.where(lacking, spare, floors), shares)
+            counts = bounds[1:] - bounds[:-1]
         return cls(places, bounds, counts, top_k, by_k, by_p, totals)
 
-    def ranks_high(self, shares: Floats, masses: Integers, limits: Limits) -> Flags:
-        """Return which of the tokens top-k and top-p keep."""
-        vocab, starts = shares.shape[1], self.bounds[:-1]
-        rows = np.repeat(np.arange(len(shares)), self.counts)
-        falling = (_ONE - shares.ravel()[self.places].view(np.int32)).astype(np.int64)
-        keys = rows << _ROW_BIT | falling << _SHARE_BIT | self.places - rows * vocab
+    def ranks_high(self, shares: Floats, masses: Integers, top_p: Floats) -> Flags:
+        """Return which of the tokens top-k and top-p keep.
+
+        Args:
+            shares: ``[n]``, of these tokens.
+            masses: ``[R, V]``, of all.
+            top_p: ``[R]``.
+        """
+        starts = self.bounds[:-1]
+        falling = (_ONE - shares.view(np.int32)).astype(np.int64)
+        rows = np.repeat(np.arange(len(starts), dtype=np.int64) << _ROW_BIT, self.counts)
+        keys = rows | falling << _SHARE_BIT | self.places
         ranked = np.sort(keys)
-        ids = ranked & (1 << _SHARE_BIT) - 1
-        ranked_masses = masses.ravel()[rows * vocab + ids]
+        ranked_masses = masses.ravel()[ranked & (1 << _SHARE_BIT) - 1]
         reached = ranked_masses.cumsum()
         before = reached - ranked_masses
         earlier, most = before[starts], np.minimum(self.counts, self.top_k)
         whole = np.where(self.by_k, reached[starts + most - 1] - earlier, self.totals)
-        part = np.ceil(limits.top_p.astype(np.float64) * whole).astype(np.int64)
+        part = np.ceil(top_p.astype(np.float64) * whole).astype(np.int64)
         goals = earlier + np.where(self.by_p, part, whole)
         staying = np.minimum(np.maximum(before.searchsorted(goals) - starts, 1), most)
         flags: Flags = keys <= np.repeat(ranked[starts + staying - 1], self.counts)
         return flags
 
 
-def _above(floors: Floats, shares: Floats) -> tuple[Integers, Integers, Integers]:
-    """Return the places of shares ``[R, V]`` from each row's floor on, their bounds and counts."""
+def _above(floors: Floats, shares: Floats) -> tuple[Integers, Integers]:
+    """Return the places of shares ``[R, V]`` from each row's floor on, and the rows' bounds."""
     places = np.flatnonzero(shares >= floors[:, None])
-    bounds = row_bounds(places, shares.shape)
-    return places, bounds, bounds[1:] - bounds[:-1]
-
-
-def row_bounds(places: Integers, shape: tuple[int, ...]) -> Integers:
-    """Return where each of R rows begins and ends, ``[R + 1]``, among ascending places."""
-    rows, vocab = shape
-    return places.searchsorted(np.arange(rows + 1) * vocab)
+    rows, vocab = shares.shape
+    return places, places.searchsorted(np.arange(rows + 1) * vocab)
 
 
 def walk(masses: Integers, bounds: Integers, numbers: Integers) -> Integers:

@@ -78,7 +78,9 @@ def workspace_bytes(
         on_gpu: Whether they run on a GPU.
         has_kernels: Whether kernels run, which read keys and values where they lie.
     """
-    sizes = StepSizes(min(config.step_tokens("cuda" if on_gpu else "cpu"), context), config.max_batch, context)
+    sizes = StepSizes(
+        min(config.step_tokens("cuda" if on_gpu else "cpu"), context), config.max_batch, context
+    )
     element = ELEMENT_BYTES[dtype]
     row = token_width(spec) * element
     logits = sizes.batch * logits_row_bytes(spec, dtype)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
-    """A piece of the answer proper."""
+    """A piece of the answer proper; not frozen, as every token makes one."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reasoning:
-    """A piece of what the model thinks before it answers."""
+    """A piece of what the model thinks before it answers; not frozen either."""
 
     text: str
 
