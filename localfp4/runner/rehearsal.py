@@ -105,8 +105,9 @@ class _Rehearsal:
             for_kernels=True,
         )
         kept = _distinct_layers(outline)
-        # What the first reads is the embedding, and after another layer the sum with its result.
-        kept.append(kept[0])
+        if len(kept) < len(outline.layers):
+            # The first reads the embedding; layers like it also read the sum with another's result.
+            kept.append(kept[0])
         self._short = replace(outline, layers=tuple(outline.layers[index] for index in kept))
         self._caches = tuple(caches[index] for index in kept)
         self._head_caches = () if outline.mtp is None else _head_caches(outline.spec, kv_dtype)
