@@ -36,7 +36,8 @@ class EngineConfig:
         device: A torch device string; ``None`` picks CUDA where there is one, else the CPU.
         dtype: Compute type: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         max_model_len: Longest context in tokens; ``None`` takes what the model and memory allow.
-        kv_cache_dtype: ``auto`` (the compute type), ``float32``, ``bfloat16``, ``float16``, or
+        kv_cache_dtype: ``auto`` (FP8 where kernels run on a GPU that converts it in hardware, else
+            the compute type), ``float32``, ``bfloat16``, ``float16``, or
             ``fp8``: E4M3 with a scale per token and head, or ``fp8-static``: E4M3 with the scales
             that the checkpoint was calibrated with; both need kernels.
         kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.

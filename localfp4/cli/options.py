@@ -59,8 +59,8 @@ _ENGINE = (
         type=click.Choice([*_KV_CACHE]),
         default="auto",
         show_default=True,
-        help="Type of the KV cache; fp8 takes half the memory and needs a GPU, fp8-static also scales "
-        "in the checkpoint.",
+        help="Type of the KV cache; auto is fp8 from RTX 40 on. fp8 takes half the memory and needs "
+        "a GPU, fp8-static also scales in the checkpoint.",
     ),
     click.option(
         "--ctx",

@@ -36,7 +36,8 @@ class LLM:
         device: A torch device; ``None`` picks CUDA where there is one, else the CPU.
         dtype: Compute type; ``auto`` chooses by device and memory.
         max_model_len: Longest context in tokens; ``None`` takes what model and memory allow.
-        kv_cache_dtype: Type of the KV cache; ``auto`` is the compute type.
+        kv_cache_dtype: Type of the KV cache; ``auto`` is FP8 where kernels run on a GPU that
+            converts it in hardware, else the compute type.
         kv_cache_tokens: Size of the KV cache in tokens; ``None`` sizes it from free memory.
         max_batch: Most sequences that decode together.
         max_step_tokens: Most tokens in one step; longer prompts are prefilled in chunks. ``None``
