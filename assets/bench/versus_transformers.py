@@ -152,7 +152,12 @@ def load_demo(threads: int) -> Engine:
     """Load the demo as ``bench`` does."""
     loading = load_engine(
         EngineConfig(
-            "demo", device="cpu", threads=threads, max_batch=max(BATCHES), prefix_caching=False
+            "demo",
+            device="cpu",
+            threads=threads,
+            max_batch=max(BATCHES),
+            prefix_caching=False,
+            speculation="off",  # random prompts flatter guesses: a model loops on them
         )
     )
     while True:
