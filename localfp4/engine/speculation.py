@@ -141,11 +141,6 @@ class Speculator:
         self.drafted = 0
         self.accepted = 0
 
-    @property
-    def is_on(self) -> bool:
-        """Whether there is anything to guess with."""
-        return self._look_up or self._model is not None
-
     def begin(self, decoding: int) -> None:
         """Begin to plan a step in which so many sequences decode."""
         if self._busy >= _LONGEST_RUN:

@@ -1,8 +1,9 @@
 """Graphics cards that people have, in numbers: to plan for a card that is not here; torch-free.
 
-Sizes, clocks and bandwidths are those of NVIDIA's product pages and data sheets as TechPowerUp's
-GPU database lists them (read in 2026-11); memory that programs can use is what PyTorch reports as
-total capacity on Linux, where the driver keeps a few percent.
+Sizes, clocks and bandwidths are NVIDIA's published specifications; memory that programs can use is
+what PyTorch reports as total capacity on Linux, where the driver keeps a few percent. In 2026-11 the
+usable memory of most sizes and the bandwidth of some desktop cards were checked against reports; the
+rest was not looked up card by card.
 
 Peaks are dense, with float32 accumulation, from multiprocessors and boost clock: a GeForce
 multiprocessor does 512 operations a clock in 16 bits and a professional one 1024, twice as many in
