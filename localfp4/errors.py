@@ -29,5 +29,9 @@ class RequestError(UserError):
     """A request is malformed: an empty prompt, a parameter out of range, a missing tokenizer."""
 
 
+class ChangedElsewhereError(UserError):
+    """A conversation cannot be saved, since another window has gone on with it."""
+
+
 class EngineDiedError(UserError):
     """The engine process ended unexpectedly; a restart loads the model again."""

@@ -11,6 +11,9 @@ from localfp4.cli.lazy import LazyCommand, LazyGroup
 COMMANDS = {
     "chat": LazyCommand("localfp4.cli.chat:chat", "Talk with a model."),
     "run": LazyCommand("localfp4.cli.run:run", "Answer one prompt on standard output."),
+    "history": LazyCommand(
+        "localfp4.cli.history:history", "List, search, export and delete conversations."
+    ),
     "show": LazyCommand("localfp4.cli.show:show", "Describe a model: layers, formats, kernels."),
     "fit": LazyCommand(
         "localfp4.cli.fit:fit", "Tell whether a model fits, and how fast it can be."

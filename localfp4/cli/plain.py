@@ -1,47 +1,67 @@
 """A chat in plain lines, for pipes, dumb terminals and screen readers.
 
-A line is a question. Errors of a turn are told and the chat goes on with the next line. Ctrl-C
-stops an answer; while none is coming, it ends the chat.
+A line is a question, or, typed at a terminal, a command if it begins with a slash. Errors of a
+turn are told and the chat goes on with the next line. Ctrl-C stops an answer; while none is
+coming, it ends the chat.
 """
 
 import itertools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from localfp4.cli import EXIT_INTERRUPTED
 from localfp4.cli.failure import complain, remark
+from localfp4.cli.keeping import Keeping
+from localfp4.cli.plain_answer import PlainAnswer
 from localfp4.cli.progress import load_visibly
-from localfp4.cli.prompt import opening, user_turn
-from localfp4.engine.client import EngineClient
-from localfp4.errors import RequestError, UserError
-from localfp4.messages import ChatMessage, Delta, Failed, Request
-from localfp4.text.sanitize import TerminalSanitizer
+from localfp4.cli.prompt import well_formed
+from localfp4.errors import UserError
+from localfp4.messages import ChatMessage, Event, Request
+from localfp4_tui.conversation import Conversation
 
 if TYPE_CHECKING:
-    from localfp4.history import SqliteHistory
+    from localfp4.backend.local import LocalBackend
+    from localfp4.history import SavedConversation, SqliteHistory
+
+EXIT = "/exit"
+COMMANDS = {
+    EXIT: "leave",
+    "/new": "start a new chat",
+    "/regen": "answer the last question again",
+    "/system": "set the system prompt to the text after it, or remove it",
+    "/help": "list these commands",
+}
 
 
 class PlainChat:
-    """One conversation over standard input and output."""
+    """One conversation over standard input and output.
+
+    Args:
+        backend: The engine.
+        model: What the user asked for.
+        history: Where to keep the conversation, or ``None``.
+        system: A system prompt; ``None`` leaves that of ``resumed``.
+        resumed: A conversation to go on with.
+    """
 
     def __init__(
         self,
-        client: EngineClient,
+        backend: "LocalBackend",
         *,
         model: str,
         history: "SqliteHistory | None",
         system: str | None,
+        resumed: "SavedConversation | None" = None,
     ) -> None:
-        self._client = client
+        self._backend = backend
         self._model = model
-        self._history = history
-        self._conversation: int | None = None
-        self._messages = opening(system)
+        self._keeping = Keeping(history, model)
+        self._conversation = _conversation(system, resumed)
         self._ids = (f"line-{number}" for number in itertools.count(1))
-        self._exit_code = 0
 
     def run(self) -> int:
         """Talk until the input ends.
@@ -52,79 +72,106 @@ class PlainChat:
         Raises:
             UserError: The model cannot be loaded.
         """
-        load_visibly(self._client.load())
-        for note in self._client.info().notes:
+        load_visibly(self._backend.load())
+        for note in self._backend.info().notes:
             remark(note)
-        while line := self._read_line():
-            if line.strip():
-                self._exit_code = self._take_turn(line.strip())
-        return 0 if _is_typed() else self._exit_code
+        code = 0
+        while (line := self._read_line()) and line.strip() != EXIT:
+            if line.startswith("/") and _is_typed():
+                self._run_command(line)
+            elif line.strip():
+                code = self._ask(line.strip())
+        return 0 if _is_typed() else code or 2 * self._keeping.has_failed
 
     def _read_line(self) -> str:
         if _is_typed():
             click.echo("> ", nl=False)
         return sys.stdin.readline()
 
-    def _take_turn(self, question: str) -> int:
-        self._messages.append(user_turn(question))
-        answer, code = self._answer()
-        if answer:
-            self._messages.append(ChatMessage(role="assistant", content=answer))
-            return self._save() or code
-        self._messages.pop()
+    def _run_command(self, line: str) -> None:
+        name, _, text = line.strip().partition(" ")
+        conversation = self._conversation
+        if name == "/new":
+            self._conversation = Conversation(conversation.system)
+            remark("this is a new chat.")
+        elif name == "/system":
+            conversation.system = well_formed(text.strip()) or None
+            remark("the system prompt is set." if text.strip() else "there is no system prompt.")
+        elif name == "/regen":
+            self._answer_again()
+        elif name == "/help":
+            for command, summary in COMMANDS.items():
+                click.echo(f"{command:<8} {summary}", err=True)
+        else:
+            complain(f"There is no command {name}; there are {' '.join(COMMANDS)}.")
+
+    def _ask(self, question: str) -> int:
+        conversation = self._conversation
+        leaf = conversation.leaf
+        asked = conversation.add("user", well_formed(question))
+        has_answer, code = self._answer()
+        if not has_answer:
+            conversation.remove(asked.id)
+            conversation.end_at(leaf)
+        self._keeping.save(conversation)
         return code
 
-    def _answer(self) -> tuple[str, int]:
-        """Print an answer as it comes; return what there is of it and what became of it."""
-        pieces: list[str] = []
+    def _answer_again(self) -> None:
+        conversation = self._conversation
+        if not conversation.is_answered:
+            complain("There is no answer yet to write again.")
+            return
+        leaf = conversation.leaf
+        conversation.end_at(conversation.branch[-1].parent)
+        has_answer, _ = self._answer()
+        if not has_answer:
+            conversation.end_at(leaf)
+        self._keeping.save(conversation)
+
+    def _answer(self) -> tuple[bool, int]:
+        """Print and keep an answer as it comes; return whether there is one, and an exit code."""
+        conversation = self._conversation
+        messages = conversation.messages()
+        turn = conversation.draft("assistant", model=self._model)
+        self._keeping.save(conversation)
+        answer = PlainAnswer(tells_thinking=_is_typed())
         trouble: UserError | None = None
         code = 0
-        terminal = TerminalSanitizer()
         try:
-            for piece in self._pieces():
+            for event in self._events(messages):
                 # Kept before it is shown: an interruption between the two loses nothing read.
-                pieces.append(piece)
-                click.echo(terminal.add(piece), nl=False)
+                text, thought = answer.take(event)
+                if text or thought:
+                    self._keeping.extend(conversation, turn, text, thought)
+                click.echo(text, nl=False)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         except UserError as error:
             trouble = error
-        if pieces or trouble is None:
+        turn = replace(turn, **answer.facts)
+        if turn.content or trouble is None:
             click.echo()
         if trouble is not None:
             complain(str(trouble))
             code = 2
-        return "".join(pieces), code
+        if turn.content:
+            conversation.put(turn)
+        return bool(turn.content), code
 
-    def _pieces(self) -> Iterator[str]:
-        """Put the conversation to the engine, starting a dead one anew; yield its answer."""
-        if not self._client.alive():
-            load_visibly(self._client.load())
-        sampling = self._client.info().sampling
-        messages = tuple(self._messages)
+    def _events(self, messages: tuple[ChatMessage, ...]) -> Iterator[Event]:
+        """Put the conversation to the engine, starting a dead one anew; yield what it says."""
+        if not self._backend.alive():
+            load_visibly(self._backend.load())
+        sampling = self._backend.info().sampling
         request = Request(next(self._ids), messages=messages, sampling=sampling, trim=True)
-        is_thinking = False
-        for event in self._client.stream(request):
-            match event:
-                case Delta():
-                    if event.reasoning and not is_thinking and _is_typed():
-                        remark("Thinking …")
-                        is_thinking = True
-                    yield event.text
-                case Failed():
-                    raise RequestError(event.message)
+        yield from self._backend.stream(request)
 
-    def _save(self) -> int:
-        if self._history is None:
-            return 0
-        try:
-            if self._conversation is None:
-                self._conversation = self._history.start(self._model)
-            self._history.save(self._conversation, self._messages)
-        except UserError as error:
-            complain(str(error))
-            return 2
-        return 0
+
+def _conversation(system: str | None, resumed: "SavedConversation | None") -> Conversation:
+    conversation = Conversation.resumed(resumed) if resumed else Conversation()
+    if system:
+        conversation.system = well_formed(system)
+    return conversation
 
 
 def _is_typed() -> bool:

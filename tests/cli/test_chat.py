@@ -107,3 +107,29 @@ def test_a_history_that_cannot_be_written_is_told_before_anything_is_said(
     (cli.home / "data").write_text("a file where the folder should be", encoding="utf-8")
     cli.refuses("chat", cli.model("echo"), stdin="hi\n", words="--ephemeral")
     assert cli("chat", cli.model("echo"), "--ephemeral", stdin="hi\n").stdout == "hi\n"
+
+
+def test_a_saved_conversation_is_gone_on_with(cli: "CommandLine") -> None:
+    cli("chat", cli.model("echo"), stdin="one\n")
+    cli("chat", cli.model("echo"), "--system", "Be brief.", stdin="two\n")
+    newest = cli("chat", "--resume", stdin="turns?\n")
+    assert newest.stdout == "system=Be brief. user=two assistant=two user=turns?\n"
+    first = cli("chat", cli.model("echo"), "--resume", "1", stdin="turns?\n")
+    assert first.stdout == "user=one assistant=one user=turns?\n"
+    again = cli("chat", "--resume", "1", stdin="turns?\n")
+    assert again.stdout.startswith("user=one assistant=one user=turns? assistant=user=one")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume"], "No conversation is saved yet"),
+        (["--resume", "7"], "There is no conversation 7"),
+        (["--resume", "demo"], "takes the number of a conversation, not 'demo'"),
+        (["--resume", "1", "--ephemeral"], "leave --resume out"),
+    ],
+)
+def test_what_cannot_be_resumed_is_told(
+    arguments: list[str], words: str, cli: "CommandLine"
+) -> None:
+    cli.refuses("chat", *arguments, stdin="hi\n", words=words)

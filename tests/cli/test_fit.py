@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from localfp4.cli import fit as module
 from localfp4.cli.entry import run_command_line
 from localfp4.cli.fit import fit
+from localfp4.models import here as module
 from localfp4.telemetry.gpus import Gpu
 
 TESTS = Path(__file__).parents[1]

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
+
+from tests.cli.terminal import in_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
 
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "checkpoints" / "m_qwen3"
-TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; "
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 
 
 def _read_until(stream: IO[str], text: str) -> None:
@@ -109,54 +104,8 @@ def test_plain_chat_stops_the_answer_first_and_quits_when_idle(cli: "CommandLine
         assert process.wait() == 130
 
 
-class Terminal:
-    """A pseudo-terminal seen from its keyboard and screen."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._unread = b""
-
-    def type(self, keys: bytes) -> None:
-        os.write(self._descriptor, keys)
-
-    def wait_for(self, text: bytes) -> None:
-        while text not in self._unread:
-            self._unread += os.read(self._descriptor, 4096)
-        self._unread = self._unread.partition(text)[2]
-
-    def rest(self) -> bytes:
-        """Read until nobody holds the terminal any more, which Linux reports as EIO."""
-        with suppress(OSError):
-            while data := os.read(self._descriptor, 4096):
-                self._unread += data
-        return self._unread
-
-
-@contextmanager
-def _in_terminal(
-    cli: "CommandLine", *arguments: str
-) -> Iterator[tuple["subprocess.Popen[bytes]", Terminal]]:
-    """Start a command whose controlling terminal is a new one."""
-    keyboard, terminal = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", TAKE_TERMINAL, *cli.command, *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-        env=cli.environment(TERM="xterm"),
-    )
-    os.close(terminal)
-    try:
-        yield process, Terminal(keyboard)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(keyboard)
-
-
 def test_the_key_in_a_terminal_during_run(cli: "CommandLine") -> None:
-    with _in_terminal(cli, "run", cli.model("echo"), "repeat 100000") as (process, terminal):
+    with in_terminal(cli, "run", cli.model("echo"), "repeat 100000") as (process, terminal):
         terminal.wait_for(b"again again")
         terminal.type(b"\x03")
         assert b"Traceback" not in terminal.rest()
@@ -167,7 +116,7 @@ def test_the_key_in_a_terminal_reaches_the_engine_too_and_does_not_kill_it(
     cli: "CommandLine",
 ) -> None:
     arguments = ["chat", cli.model("echo"), "--plain", "--ephemeral"]
-    with _in_terminal(cli, *arguments) as (process, terminal):
+    with in_terminal(cli, *arguments) as (process, terminal):
         terminal.wait_for(b"> ")
         terminal.type(b"repeat 100000\n")
         terminal.wait_for(b"again again")

@@ -113,6 +113,13 @@ def test_options_say_how_much_to_think(options: list[str], asked: str, cli: "Com
     assert cli("run", cli.model("echo"), "thinking?", *options).stdout == f"{asked}\n"
 
 
+def test_a_model_that_cannot_think_says_so(cli: "CommandLine") -> None:
+    done = cli("run", cli.model("thoughtless"), "one", "--think")
+    assert done.stdout == "one\n"
+    assert done.stderr.endswith("does not think before it answers; asking it to changes nothing.\n")
+    assert cli("run", cli.model("thoughtless"), "one", "--no-think").stderr == ""
+
+
 def test_stats_go_to_standard_error(cli: "CommandLine") -> None:
     done = cli("run", cli.model("echo"), "one two", "--stats")
     assert done.stdout == "one two\n"
