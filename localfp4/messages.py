@@ -8,6 +8,7 @@ from localfp4.config import SamplingParams
 from localfp4.errors import RequestError
 
 FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+Thinks = Literal["always", "asked", "never"]
 
 TEMPLATE_OPTIONS = (
     "preserve_thinking",
@@ -59,9 +60,11 @@ class Request:
         reasoning_effort: How much it reasons, such as ``low``, ``medium`` or ``high``.
         template_options: Other variables of the model's chat template, of those named in
             :data:`TEMPLATE_OPTIONS`.
+        continues: The last message is the beginning of an answer, which is to be gone on with.
 
     Raises:
-        RequestError: A setting of the chat template is unknown or of another kind.
+        RequestError: A setting of the chat template is unknown or of another kind, or there is
+            nothing to go on with.
     """
 
     id: str
@@ -74,8 +77,11 @@ class Request:
     thinking: bool | None = None
     reasoning_effort: str | None = None
     template_options: Mapping[str, bool | int | str] = field(default_factory=dict)
+    continues: bool = False
 
     def __post_init__(self) -> None:
+        if self.continues and not self.messages:
+            raise RequestError("There is no answer to go on with: only conversations have one.")
         if not isinstance(self.thinking, bool | None):
             raise RequestError(f"thinking must be true or false, not {self.thinking!r}.")
         effort = self.reasoning_effort
@@ -91,11 +97,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """Natural-log probability of a token and of the most probable alternatives."""
+    """Natural-log probability of a token and of the most probable alternatives.
+
+    Attributes:
+        token_id: The token that was chosen.
+        logprob: Its own.
+        top: The most probable tokens and theirs.
+        text: What the chosen token spells; bytes that are no character alone are U+FFFD. Empty
+            where the model has no tokenizer.
+        top_texts: What those of ``top`` spell, in their order.
+    """
 
     token_id: int
     logprob: float
     top: tuple[tuple[int, float], ...] = ()
+    text: str = ""
+    top_texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +240,11 @@ class ModelInfo:
         vocab_size: Token ids are below this.
         notes: What the user should know of the model, a sentence each.
         load_phases: What the time of loading went to, in words, and seconds.
+        limit_tokens_per_s: Tokens a second of one conversation that the bandwidth of the memory
+            allows; 0 where it is not known.
+        device_uuid: Of the GPU, without the prefix ``GPU-``; empty for a CPU.
+        thinks: Whether it reasons before it answers: where it is ``asked`` to, or else ``always``
+            or ``never``, whatever a request says.
     """
 
     name: str
@@ -242,6 +264,21 @@ class ModelInfo:
     vocab_size: int = 0
     notes: tuple[str, ...] = ()
     load_phases: tuple[tuple[str, float], ...] = ()
+    limit_tokens_per_s: float = 0.0
+    device_uuid: str = ""
+    thinks: Thinks = "asked"
+
+    def remark_on_thinking(self, wanted: bool | None) -> str:
+        """Say that the model cannot be told to think, or not to; empty where it can be.
+
+        Args:
+            wanted: Whether the user wants it to; ``None`` leaves it to the model.
+        """
+        if wanted is True and self.thinks == "never":
+            return f"{self.name} does not think before it answers; asking it to changes nothing."
+        if wanted is False and self.thinks == "always":
+            return f"{self.name} always thinks before it answers; it cannot be told not to."
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +299,7 @@ class Stats:
         memory_total_bytes: Memory of the device, or of the computer.
         drafted_tokens: Guesses at tokens that the model checked since it was loaded.
         accepted_tokens: Those of them that were right.
+        memory_engine_bytes: Memory of the device that this engine holds.
     """
 
     phase: Literal["idle", "prefill", "decode"]
@@ -276,6 +314,7 @@ class Stats:
     memory_total_bytes: int
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    memory_engine_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

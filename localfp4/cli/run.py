@@ -76,7 +76,8 @@ def run(
     locate(model)
     with exit_on_interrupt():
         engine = _load(config)
-    for note in engine.info.notes:
+    unheeded = engine.info.remark_on_thinking(options["thinking"])
+    for note in (*engine.info.notes, *([unheeded] if unheeded else [])):
         remark(note)
     with closing(engine):
         request = make_request(engine.info, prompt, system, sampling, chosen_thinking(options))

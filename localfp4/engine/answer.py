@@ -1,11 +1,11 @@
 """What the front end sees of a sequence: pieces of its text, log-probabilities and timings."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from localfp4.engine.sequence import Sequence as Running
-from localfp4.messages import Delta, Event, Finished, FinishReason, ToolCall
+from localfp4.messages import Delta, Event, Finished, FinishReason, TokenLogprob, ToolCall
 from localfp4.runner.sampler import Sampled
 from localfp4.text.answer_reader import AnswerReader
 from localfp4.text.parsers.parser import Call, Content, Piece, Reasoning
@@ -25,6 +25,7 @@ class Answer:
         arrived_s: When the request came.
         first_token_s: When its first token came.
         calls: How many tools it has called.
+        names: What tokens spell, one by one; ``None`` where the model has no tokenizer.
     """
 
     sequence: Running
@@ -34,6 +35,7 @@ class Answer:
     arrived_s: float
     first_token_s: float | None = field(default=None)
     calls: int = field(default=0)
+    names: Mapping[int, str] | None = field(default=None)
 
     def add(self, sampled: Sampled) -> Delta:
         """Append a chosen token to the sequence and return the piece of text it completes."""
@@ -101,8 +103,16 @@ class Answer:
             text += self.stops.flush()
         if sampled is None:
             return Delta(self.sequence.id, text, (), (), reasoning, tuple(calls))
-        logprobs = () if sampled.logprob is None else (sampled.logprob,)
+        logprobs = () if sampled.logprob is None else (self._spelled(sampled.logprob),)
         return Delta(self.sequence.id, text, (sampled.token_id,), logprobs, reasoning, tuple(calls))
+
+    def _spelled(self, logprob: TokenLogprob) -> TokenLogprob:
+        """Say in words which tokens are meant."""
+        names, token_id, top = self.names, logprob.token_id, logprob.top
+        if names is None:
+            return logprob
+        top_texts = tuple([names[other] for other, _ in top])
+        return TokenLogprob(token_id, logprob.logprob, top, names[token_id], top_texts)
 
     def _numbered(self, call: Call) -> ToolCall:
         """Give a call an id, of nine characters as Mistral's templates demand."""

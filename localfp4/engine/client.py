@@ -4,7 +4,7 @@ Starts, restarts and ends the process. What one process says and when it dies is
 of :mod:`localfp4.engine.link`.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from localfp4.config import EngineConfig
 from localfp4.engine.link import EngineLink, prepare_to_spawn
@@ -76,9 +76,25 @@ class EngineClient:
         if (link := self._link) is not None:
             link.send(Cancel(request_id))
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has by itself, while answers are being written.
+
+        Long texts are counted in pieces, and may be off by a token for every 8,192 characters.
+
+        Raises:
+            EngineDiedError: The process ended, or :meth:`load` has not been exhausted.
+            RequestError: The model has no tokenizer.
+        """
+        self.info()
+        return self._running().count_tokens(texts)
+
     def stats(self) -> Stats | None:
         """Return the newest snapshot, or ``None`` before the first."""
         return self._link.stats if self._link is not None else None
+
+    def process_id(self) -> int | None:
+        """Return the id of the process; ``None`` where none was started."""
+        return self._link.process_id if self._link is not None else None
 
     def alive(self) -> bool:
         """Say whether the process runs."""

@@ -33,3 +33,10 @@ def choose_device(config: EngineConfig) -> torch.device:
     if index >= count:
         raise RequestError(f"There is no GPU '{name}'; the last one here is cuda:{count - 1}.")
     return torch.device("cuda", index)
+
+
+def device_uuid(device: torch.device) -> str:
+    """Return the UUID of a GPU without NVML's prefix ``GPU-``; empty for a CPU."""
+    if device.type != "cuda":
+        return ""
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))

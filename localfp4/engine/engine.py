@@ -4,12 +4,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from localfp4.config import PAGE_SIZE, EngineConfig
 from localfp4.engine.answer import Answer
 from localfp4.engine.faults import is_out_of_memory, no_room_to_answer
+from localfp4.engine.footprint import Footprint
 from localfp4.engine.intake import Intake
+from localfp4.engine.launched import Launched
 from localfp4.engine.load import LoadedModel, load_model
 from localfp4.engine.meter import TokenMeter
 from localfp4.engine.pools import PagePools
@@ -20,7 +21,7 @@ from localfp4.engine.writing import Saving
 from localfp4.errors import ContextError, RequestError
 from localfp4.messages import Event, Failed, LoadProgress, Request, Stats
 from localfp4.models.kv_groups import kv_groups
-from localfp4.runner.runner import Step, StepResult
+from localfp4.runner.runner import StepResult
 from localfp4.runner.work import Collect
 from localfp4.telemetry.memory import memory_use
 
@@ -34,21 +35,6 @@ def load_engine(config: EngineConfig) -> Generator[LoadProgress, None, "Engine"]
         UserError: The model cannot be found, read, supported or fitted into memory.
     """
     return Engine(config, (yield from load_model(config)))
-
-
-@dataclass(frozen=True, slots=True)
-class Launched:
-    """A step that the device is computing, or has computed by now.
-
-    Attributes:
-        batch: What it does.
-        step: Waits for it.
-        at_s: When it was launched, in seconds.
-    """
-
-    batch: list[Scheduled]
-    step: Step
-    at_s: float
 
 
 class Engine:
@@ -94,6 +80,7 @@ class Engine:
         self._launched: deque[Launched] = deque()
         self._is_moving = False
         self._meter = TokenMeter()
+        self._footprint = Footprint(model.runner.device)
 
     def add(self, request: Request, collect: Collect = Collect.NOTHING) -> None:
         """Queue a request; the next steps bring its events.
@@ -159,7 +146,16 @@ class Engine:
             memory_total_bytes=memory.total_bytes,
             drafted_tokens=0 if speculator is None else speculator.drafted,
             accepted_tokens=0 if speculator is None else speculator.accepted,
+            memory_engine_bytes=self._footprint.nbytes,
         )
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text has; takes a millisecond for some thousand characters.
+
+        Raises:
+            RequestError: The model has no tokenizer.
+        """
+        return self._model.prompts.count(text)
 
     def take_collected(self, request_id: str) -> list[StepResult]:
         """Hand over what was collected for a finished request, chunk by chunk."""

@@ -9,10 +9,11 @@ import torch
 
 from localfp4.checkpoint.describe import format_name
 from localfp4.config import SamplingParams
+from localfp4.engine.device import device_uuid
 from localfp4.engine.kernels import describe
 from localfp4.engine.planned import Planned
 from localfp4.errors import RequestError
-from localfp4.messages import ModelInfo
+from localfp4.messages import ModelInfo, Thinks
 from localfp4.models.decoder import Decoder
 from localfp4.models.opened import OpenedModel
 
@@ -24,6 +25,7 @@ def model_info(
     *,
     load_s: float,
     has_chat_template: bool,
+    thinks: Thinks,
     notes: Sequence[str],
 ) -> ModelInfo:
     """Put together what is shown of a model.
@@ -34,6 +36,7 @@ def model_info(
         phases: What the time of loading went to, in words, and seconds.
         load_s: Seconds from the start of loading.
         has_chat_template: Whether conversations can be rendered.
+        thinks: Whether the model reasons before it answers.
         notes: What the user should know besides what the plan says.
     """
     plan, device, checkpoint = planned.plan, planned.device, planned.main.opened.checkpoint
@@ -60,6 +63,9 @@ def model_info(
             *notes,
         ),
         load_phases=tuple(phases),
+        thinks=thinks,
+        limit_tokens_per_s=plan.limit_tokens_per_s or 0.0,
+        device_uuid=device_uuid(device),
     )
 
 

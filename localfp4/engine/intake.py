@@ -59,6 +59,7 @@ class Intake:
             stops=StopStrings(params.stop) if params.stop else None,
             clock=time.perf_counter,
             arrived_s=time.perf_counter(),
+            names=model.prompts.token_names,
         )
         return answer, Started(request.id, prompt_len, prompt.dropped_turns)
 

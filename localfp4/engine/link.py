@@ -6,28 +6,34 @@ makes a new link for a new process, so that nothing of a dead one lingers.
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Event as Flag
 from threading import Lock, Thread
-from typing import TypeVar
 
 from localfp4 import errors
 from localfp4.config import EngineConfig
+from localfp4.engine.counting import Counting
+from localfp4.engine.inbox import NAP_S, take
 from localfp4.engine.log import log_path
 from localfp4.engine.process import main
-from localfp4.engine.protocol import Cancel, Command, EngineFailed, LoadFailed, Report, Shutdown
+from localfp4.engine.protocol import (
+    Cancel,
+    Command,
+    EngineFailed,
+    LoadFailed,
+    Report,
+    Shutdown,
+    TokensCounted,
+)
 from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import Event, Failed, Finished, LoadProgress, ModelInfo, Request, Stats
 
 _POLITE_S = 3.0
 _FIRM_S = 2.0
-_NAP_S = 0.2
-
-_T = TypeVar("_T")
 
 
 class EngineLink:
@@ -51,6 +57,7 @@ class EngineLink:
         self._streams: dict[str, SimpleQueue[Event | None]] = {}
         self._streams_lock = Lock()
         self._send_lock = Lock()
+        self._counting = Counting(self.send)
         self._loading: SimpleQueue[LoadProgress | LoadFailed | ModelInfo | None] = SimpleQueue()
 
         context = get_context("spawn")
@@ -72,6 +79,11 @@ class EngineLink:
         """Whether the process runs."""
         return self._death is None
 
+    @property
+    def process_id(self) -> int | None:
+        """The id of the process."""
+        return self._process.pid
+
     def load(self) -> Iterator[LoadProgress]:
         """Yield progress until the model is loaded.
 
@@ -80,7 +92,7 @@ class EngineLink:
             EngineDiedError: The process ended.
         """
         while True:
-            match _take(self._loading):
+            match take(self._loading):
                 case LoadProgress() as progress:
                     yield progress
                 case ModelInfo():
@@ -101,7 +113,7 @@ class EngineLink:
         """
         events = self._submit(request)
         try:
-            while (event := _take(events)) is not None:
+            while (event := take(events)) is not None:
                 if isinstance(event, Finished | Failed):
                     self._forget(request.id)
                 yield event
@@ -112,6 +124,18 @@ class EngineLink:
             if self._forget(request.id):
                 self.send(Cancel(request.id))
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens each text has.
+
+        Raises:
+            EngineDiedError: The process ended.
+            RequestError: The model has no tokenizer.
+        """
+        counts = self._counting.count(texts)
+        if counts is None:
+            raise EngineDiedError(self._death)
+        return counts
+
     def send(self, command: Command) -> None:
         """Send a command; a dead process ignores it, and its streams hear of the death."""
         with self._send_lock:
@@ -120,7 +144,7 @@ class EngineLink:
     def stop(self) -> None:
         """End the process: politely, then firmly, then by force; returns within seconds."""
         self._stopping = True
-        if self.info is not None and self._send_lock.acquire(timeout=_NAP_S):
+        if self.info is not None and self._send_lock.acquire(timeout=NAP_S):
             try:
                 self._send_unlocked(Shutdown())
             finally:
@@ -167,6 +191,8 @@ class EngineLink:
                         events.put(event)
             case Stats():
                 self.stats = report
+            case TokensCounted():
+                self._counting.deliver(report)
             case EngineFailed():
                 self._last_words = report.message
             case LoadFailed():
@@ -190,6 +216,7 @@ class EngineLink:
             self._streams.clear()
         for events in bereaved:
             events.put(None)
+        self._counting.end()
         self._loading.put(None)
         with self._send_lock:
             self._pipe.close()
@@ -228,15 +255,6 @@ def _receive(pipe: Connection, sentinel: int) -> Report:
         raise EOFError
     report: Report = pipe.recv()
     return report
-
-
-def _take(items: "SimpleQueue[_T]") -> _T:
-    """Wait for the next item, in naps: on Windows Ctrl-C cannot interrupt a wait for a lock."""
-    while True:
-        try:
-            return items.get(timeout=_NAP_S)
-        except Empty:
-            continue
 
 
 @contextmanager

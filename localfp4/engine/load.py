@@ -125,11 +125,11 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
     _record(planned, runner)
     phases.enter("self-test")
     doubts = yield from _doubts(planned, runner, tokenizer)
+    vocab_size = planned.main.spec.vocab_size
+    prompts = PromptEncoder(tokenizer, template, vocab_size, plan.max_model_len)
     return LoadedModel(
         runner=runner,
-        prompts=PromptEncoder(
-            tokenizer, template, planned.main.spec.vocab_size, plan.max_model_len
-        ),
+        prompts=prompts,
         stop_ids=stop_token_ids(checkpoint.folder, tokenizer, template),
         group_pages=plan.group_pages,
         state_slots=plan.state_slots,
@@ -140,6 +140,7 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
             phases.result(),
             load_s=time.perf_counter() - started,
             has_chat_template=template is not None,
+            thinks=prompts.thinks,
             notes=(*_without_graphs(runner), *doubts),
         ),
         speculator=planned.drafters.speculator(),

@@ -2,6 +2,7 @@
 
 import torch
 
+from localfp4.engine.device import device_uuid
 from localfp4.models.plan import Machine, cpu_machine, gpu_machine
 from localfp4.telemetry.cards import card_of_device
 from localfp4.telemetry.gpus import gpu_with_uuid
@@ -15,7 +16,7 @@ def machine_of(device: torch.device) -> Machine:
         return cpu_machine(memory.available_bytes, memory.total_bytes)
     free, total = torch.cuda.mem_get_info(device)
     properties = torch.cuda.get_device_properties(device)
-    gpu = gpu_with_uuid(str(getattr(properties, "uuid", "")))
+    gpu = gpu_with_uuid(device_uuid(device))
     return gpu_machine(
         free_bytes=free,
         total_bytes=total,

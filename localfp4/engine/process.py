@@ -26,7 +26,16 @@ from localfp4.engine.faults import (
 )
 from localfp4.engine.garbage import collected_later
 from localfp4.engine.log import capture_output, log_path
-from localfp4.engine.protocol import Cancel, Command, EngineFailed, LoadFailed, Report, Shutdown
+from localfp4.engine.protocol import (
+    Cancel,
+    Command,
+    CountTokens,
+    EngineFailed,
+    LoadFailed,
+    Report,
+    Shutdown,
+    TokensCounted,
+)
 from localfp4.messages import LoadProgress, Request
 
 if TYPE_CHECKING:
@@ -116,9 +125,20 @@ class EngineLoop:
                     self._engine.add(command)
                 case Cancel():
                     self._engine.cancel(command.id)
+                case CountTokens():
+                    self._wire.send(self._count(command))
+                    if self._engine.has_work():  # whoever counts much is asking for more by now
+                        break
                 case Shutdown():
                     return False
         return True
+
+    def _count(self, command: CountTokens) -> TokensCounted:
+        try:
+            counts = tuple(map(self._engine.count_tokens, command.texts))
+        except errors.RequestError as error:
+            return TokensCounted(command.number, refusal=str(error))
+        return TokensCounted(command.number, counts)
 
     def _advance(self) -> None:
         events = self._engine.step()

@@ -1,16 +1,18 @@
 """From a request to token ids, and back to what an answer says; whether a prompt fits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from localfp4.errors import ContextError, RequestError
-from localfp4.messages import Request
+from localfp4.messages import Request, Thinks
 from localfp4.text.answer_reader import AnswerReader, chat_reader
 from localfp4.text.chat import ChatEncoder
 from localfp4.text.conversation import Conversation
-from localfp4.text.parsers.choose import parser_for
+from localfp4.text.parsers.choose import AnswerFormat, parser_for, thinks
 from localfp4.text.parsers.parser import Tools
 from localfp4.text.template import ChatTemplate
+from localfp4.text.token_names import TokenNames
 from localfp4.text.tokenizer import Tokenizer
 
 
@@ -29,6 +31,8 @@ class PromptEncoder:
         tokenizer: ``None`` where the model folder has none; token ids still work.
         vocab_size: Token ids must be below it.
         max_context: Most tokens of prompt and answer together.
+        thinks: Whether the model reasons before it answers a conversation.
+        token_names: What tokens spell, one by one; ``None`` where there is no tokenizer.
     """
 
     def __init__(
@@ -42,11 +46,14 @@ class PromptEncoder:
         self.tokenizer = tokenizer
         self.vocab_size = vocab_size
         self.max_context = max_context
+        self.token_names = None if tokenizer is None else TokenNames(tokenizer)
+        self.thinks: Thinks = "never"
         self._chat: ChatEncoder | None = None
-        self._answer_format = None
+        self._answer_format: AnswerFormat | None = None
         if tokenizer is not None and template is not None:
-            self._chat = ChatEncoder(tokenizer, template)
-            self._answer_format = parser_for(tokenizer, template)
+            answers = self._answer_format = parser_for(tokenizer, template)
+            self._chat = ChatEncoder(tokenizer, template, answers.reasoning if answers else ())
+            self.thinks = thinks(template, answers)
 
     def reader(self, request: Request, prompt: Sequence[int]) -> AnswerReader | None:
         """Return what reads the answer to a request; ``None`` where it can have no text.
@@ -56,9 +63,9 @@ class PromptEncoder:
         if self.tokenizer is None:
             return None
         if request.messages is None:
-            return AnswerReader(self.tokenizer.detokenizer())
-        tools = Tools.from_schemas(request.tools)
-        return chat_reader(self.tokenizer, self._answer_format, tools, prompt)
+            return AnswerReader(self.tokenizer.detokenizer(after=prompt))
+        tools, within = Tools.from_schemas(request.tools), _conversation(request).breaks_off_in
+        return chat_reader(self.tokenizer, self._answer_format, tools, prompt, within)
 
     def encode(self, request: Request, *, answer_tokens: int = 1) -> Prompt:
         """Return the prompt of a request.
@@ -74,14 +81,7 @@ class PromptEncoder:
         """
         longest = self.max_context - answer_tokens
         if request.messages is not None:
-            conversation = Conversation(
-                messages=request.messages,
-                tools=request.tools,
-                thinking=request.thinking,
-                reasoning_effort=request.reasoning_effort,
-                options=request.template_options,
-            )
-            return self._encode_conversation(conversation, longest, self._room(request))
+            return self._encode_conversation(_conversation(request), longest, self._room(request))
         if request.prompt is not None:
             if not request.prompt.strip():
                 raise RequestError("The prompt is empty; give some text to continue.")
@@ -91,30 +91,39 @@ class PromptEncoder:
         self._check(prompt.token_ids, longest)
         return prompt
 
+    def count(self, text: str) -> int:
+        """Return how many tokens a text has by itself.
+
+        Raises:
+            RequestError: There is no tokenizer.
+        """
+        return self._needed_tokenizer().count(text)
+
     def _encode_conversation(
         self, conversation: Conversation, longest: int, room: int | None
     ) -> Prompt:
         """Render a conversation, dropping old turns until ``room`` tokens are left for an answer.
 
-        A last question that leaves less room is kept, as long as it is within ``longest``; with
-        ``room`` ``None`` nothing is dropped.
+        A last question that leaves less room is kept, with the answer to it that is gone on with,
+        as long as it is within ``longest``; with ``room`` ``None`` nothing is dropped.
         """
         conversation.check()
         chat = self._needed_chat()
         turns = list(conversation.messages)
+        kept = _last_exchange(turns) if conversation.continues else 1
         dropped = 0
         while True:
             prompt = Prompt(chat.encode(replace(conversation, messages=turns)), dropped)
             oldest = 1 if turns[0]["role"] in ("system", "developer") else 0
             fits = room is None or len(prompt.token_ids) <= self.max_context - room
-            if fits or oldest >= len(turns) - 1:
+            if fits or oldest >= len(turns) - kept:
                 self._check(prompt.token_ids, longest)
                 return prompt
             # A question leaves together with its answer, so that roles keep alternating.
             while True:
                 del turns[oldest]
                 dropped += 1
-                if oldest >= len(turns) - 1 or turns[oldest]["role"] == "user":
+                if oldest >= len(turns) - kept or turns[oldest]["role"] == "user":
                     break
 
     def _room(self, request: Request) -> int | None:
@@ -154,3 +163,20 @@ class PromptEncoder:
                 f"The prompt has {len(token_ids)} tokens, and the context of {self.max_context} "
                 f"holds a prompt of {longest}; shorten it, or give the model a longer context."
             )
+
+
+def _conversation(request: Request) -> Conversation:
+    return Conversation(
+        messages=request.messages or (),
+        tools=request.tools,
+        thinking=request.thinking,
+        reasoning_effort=request.reasoning_effort,
+        options=request.template_options,
+        continues=request.continues,
+    )
+
+
+def _last_exchange(turns: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many turns there are from the last question on; one where there is none."""
+    roles = [turn["role"] for turn in reversed(turns)]
+    return roles.index("user") + 1 if "user" in roles else 1

@@ -20,6 +20,23 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class CountTokens:
+    """Count the tokens of texts; few and short ones, since answers wait meanwhile."""
+
+    number: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokensCounted:
+    """The tokens of each text, or in ``refusal`` why they cannot be counted."""
+
+    number: int
+    counts: tuple[int, ...] = ()
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """End the process; requests in flight are dropped."""
 
@@ -39,5 +56,5 @@ class EngineFailed:
     message: str
 
 
-Command = Request | Cancel | Shutdown
-Report = LoadProgress | ModelInfo | LoadFailed | EngineFailed | Stats | list[Event]
+Command = Request | Cancel | CountTokens | Shutdown
+Report = LoadProgress | ModelInfo | LoadFailed | EngineFailed | Stats | TokensCounted | list[Event]

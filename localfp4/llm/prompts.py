@@ -22,12 +22,14 @@ class ChatSettings(TypedDict, total=False):
         thinking: Whether the model reasons first; by default as the model is made.
         reasoning_effort: How much it reasons, such as ``low``, for models that can be told.
         template_options: Other variables of the model's chat template.
+        continues: Whether the last message is the beginning of an answer, to be gone on with.
     """
 
     tools: Sequence[Mapping[str, Any]]
     thinking: bool | None
     reasoning_effort: str | None
     template_options: Mapping[str, bool | int | str]
+    continues: bool
 
 
 def make_request(

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from localfp4.text.conversation import Part
 from localfp4.text.detokenizer import Detokenizer
 from localfp4.text.parsers.choose import AnswerFormat
-from localfp4.text.parsers.parser import AnswerParser, Content, Piece, Tools, joined
+from localfp4.text.parsers.parser import AnswerParser, Content, Opening, Piece, Tools, joined
 from localfp4.text.tokenizer import Tokenizer
 
 
@@ -48,7 +49,11 @@ class AnswerReader:
 
 
 def chat_reader(
-    tokenizer: Tokenizer, answer_format: AnswerFormat | None, tools: Tools, prompt: Sequence[int]
+    tokenizer: Tokenizer,
+    answer_format: AnswerFormat | None,
+    tools: Tools,
+    prompt: Sequence[int],
+    within: Part | None = None,
 ) -> AnswerReader:
     """Return a reader of the answer to a conversation.
 
@@ -57,13 +62,15 @@ def chat_reader(
         answer_format: How it writes; ``None`` for plain text.
         tools: What it may call.
         prompt: The conversation's tokens; it may end where reasoning has begun.
+        within: What the answer breaks off in that the prompt ends with; ``None`` for a new one.
     """
+    detokenizer = tokenizer.detokenizer(after=() if within is None else prompt)
     if answer_format is None:
-        return AnswerReader(tokenizer.detokenizer())
+        return AnswerReader(detokenizer)
     markers = answer_format.markers
     last = next((n for n in reversed(range(len(prompt))) if prompt[n] in markers), None)
-    opened_by = None
-    if last is not None and not tokenizer.decode(prompt[last + 1 :]).strip():
-        opened_by = markers[prompt[last]]
-    parser = answer_format.make_parser(tools, opened_by)
-    return AnswerReader(tokenizer.detokenizer(), parser, markers)
+    token = None if last is None or within == "content" else markers[prompt[last]]
+    if within is None and last is not None and tokenizer.decode(prompt[last + 1 :]).strip():
+        token = None
+    parser = answer_format.make_parser(tools, Opening(token, within))
+    return AnswerReader(detokenizer, parser, markers)

@@ -8,13 +8,16 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from localfp4.errors import RequestError
 from localfp4.text.tokenizer import without_surrogates
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 """Templates write a role out between control tokens, so it cannot be any text."""
+
+Part = Literal["content", "thinking"]
+"""What of an answer is being written."""
 
 _KNOWS_TOOL_TURNS = re.compile(r"""[=!]=\s*['"]tool['"]""")
 _JOINS_ARGUMENTS = re.compile(r"""arguments(['"]\])?\s*[+~]""")
@@ -32,6 +35,7 @@ class Conversation:
         thinking: Whether the model is to reason first; ``None`` leaves it to the template.
         reasoning_effort: How much, such as ``low``; ``None`` leaves it to the template.
         options: What a template knows besides, by the template's names.
+        continues: The last message is an answer that is to be gone on with.
     """
 
     messages: Sequence[Mapping[str, Any]]
@@ -39,6 +43,19 @@ class Conversation:
     thinking: bool | None = None
     reasoning_effort: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    continues: bool = False
+
+    @property
+    def breaks_off_in(self) -> Part | None:
+        """What the answer that is gone on with had come to; ``None`` where a new one is asked for."""
+        if not self.continues:
+            return None
+        return "content" if _answered(self.messages[-1])["content"] else "thinking"
+
+    @property
+    def thought(self) -> str:
+        """What the last message thought; empty where it is no answer that did."""
+        return str(_answered(self.messages[-1]).get("thinking", ""))
 
     def check(self) -> None:
         """Refuse what is no conversation; front ends pass on what their users wrote.
@@ -53,7 +70,9 @@ class Conversation:
                     "Each message of a conversation needs the texts role and content."
                 )
         last = self.messages[-1] if self.messages else {"role": "user"}
-        if last["role"] != "tool" and not str(_text(last.get("content"))).strip():
+        if self.continues:
+            _check_answer(last)
+        elif last["role"] != "tool" and not str(_text(last.get("content"))).strip():
             raise RequestError("The message is empty; write something to answer.")
 
     def variables(self, template: str, known: frozenset[str]) -> dict[str, Any]:
@@ -95,6 +114,24 @@ class Conversation:
         if self.reasoning_effort is not None:
             chosen["reasoning_effort"] = self.reasoning_effort
         return chosen
+
+
+def _check_answer(message: Mapping[str, Any]) -> None:
+    """Refuse to go on with what is no answer that breaks off."""
+    if message["role"] != "assistant":
+        raise RequestError("There is no answer to go on with: the last message is none.")
+    if message.get("tool_calls"):
+        raise RequestError(
+            "An answer that calls tools cannot be gone on with; give it what the tools returned."
+        )
+    if not any(isinstance(text, str) and text.strip() for text in _answered(message).values()):
+        raise RequestError("The answer to go on with is empty; ask for another one.")
+
+
+def _answered(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of an answer and, if there is any, what was thought before it."""
+    content = {"content": _text(message.get("content"))}
+    return content | _split_reasoning({**message, **content})
 
 
 def plain(value: Any) -> Any:

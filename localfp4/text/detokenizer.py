@@ -64,17 +64,18 @@ class TokenTexts(dict[int, str | bytes | None]):
 class ByteDetokenizer:
     """A detokenizer for tokens that stand for bytes whatever their neighbours are."""
 
-    def __init__(self, texts: TokenTexts) -> None:
-        """Start a text.
+    def __init__(self, texts: TokenTexts, *, first: bool = True) -> None:
+        """Start a text, or go on with one.
 
         Args:
             texts: What the tokens stand for; all texts of a vocabulary share it.
+            first: Whether no token comes before.
         """
         self._texts = texts
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._first = True
-        self._to_strip = texts.pieces.strip_count
-        self._is_between = False
+        self._first = first
+        self._to_strip = texts.pieces.strip_count if first else 0
+        self._is_between = not first
         """Whether no character is incomplete, and nothing of the beginning is left to treat."""
 
     def add(self, token_id: int) -> str:
@@ -115,17 +116,21 @@ class WindowDetokenizer:
     """
 
     def __init__(
-        self, decode: Callable[[Sequence[int]], str], spell: Callable[[int], str | None]
+        self,
+        decode: Callable[[Sequence[int]], str],
+        spell: Callable[[int], str | None],
+        after: Sequence[int] = (),
     ) -> None:
-        """Start a text.
+        """Start a text, or go on with one.
 
         Args:
             decode: Returns the text of a list of tokens.
             spell: Returns ``None`` for tokens to leave out.
+            after: Tokens that come before.
         """
         self._decode = decode
         self._spell = spell
-        self._shown: list[int] = []
+        self._shown = list(after[-_LONGEST_CHARACTER:])
         self._held: list[int] = []
 
     def add(self, token_id: int) -> str:

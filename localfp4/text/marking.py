@@ -39,7 +39,7 @@ class Marking:
                 occur.
         """
         marked = sorted(set(characters))
-        taken = set[str]().union(*map(set, _strings_in(texts)))
+        taken = set[str]().union(*map(set, strings_in(texts)))
         free = (chr(code) for code in range(_FIRST, _LAST + 1) if chr(code) not in taken)
         self._to_mark = {ord(char): mark for char, mark in zip(marked, free, strict=False)}
         self._from_mark = {ord(mark): char for char, mark in self._to_mark.items()}
@@ -62,15 +62,15 @@ class Marking:
         return MarkedText(text.translate(self._from_mark), places)
 
 
-def _strings_in(value: Any) -> Iterable[str]:
+def strings_in(value: Any) -> Iterable[str]:
     """Yield every string of a JSON-like value, the keys of dicts included."""
     match value:
         case str():
             yield value
         case dict():
             for key, item in value.items():
-                yield from _strings_in(key)
-                yield from _strings_in(item)
+                yield from strings_in(key)
+                yield from strings_in(item)
         case list() | tuple():
             for item in value:
-                yield from _strings_in(item)
+                yield from strings_in(item)

@@ -17,6 +17,7 @@ from localfp4.text.marking import MarkedText, Marking
 from localfp4.text.render_process import RenderError, RenderProcess, RenderRefusal, RenderStopped
 from localfp4.text.sandbox import names_in
 from localfp4.text.sanitize import sanitize
+from localfp4.text.seam import Seam
 from localfp4.text.template_files import DEFAULT, find_templates
 from localfp4.text.tokenizer import without_surrogates
 
@@ -76,6 +77,10 @@ class ChatTemplate:
         """The text of all templates."""
         return "\n".join(self._sources.values())
 
+    def reads(self, *names: str) -> bool:
+        """Say whether a template reads one of some variables."""
+        return any(not known.isdisjoint(names) for known in self._names.values())
+
     def spells(self, token: str) -> bool:
         """Say whether a template writes out ``token``."""
         return token in self.source
@@ -100,15 +105,49 @@ class ChatTemplate:
         Raises:
             RequestError: The template refuses the conversation, fails on it or takes too much.
         """
+        source, variables = self._choose(conversation)
+        return self._render(source, variables, tokens or {}, marks)
+
+    def render_unfinished(
+        self,
+        conversation: Conversation,
+        tokens: Mapping[str, str] | None = None,
+        marks: Iterable[str] = (),
+    ) -> Rendered | None:
+        """Write a conversation up to where its last answer breaks off.
+
+        The arguments and errors are those of :meth:`render`; ``None`` where the template leaves
+        out or changes what is to be gone on with.
+        """
+        source, variables = self._choose(conversation)
+        seam = Seam(variables, source)
+        whole = self._render(source, seam.mark(variables), tokens or {}, marks)
+        marked = seam.cut(whole.marked)
+        if marked is None:
+            return None
+        plain = seam.cut(MarkedText(whole.plain, frozenset()))
+        return Rendered((plain or marked).text, marked)
+
+    def _choose(self, conversation: Conversation) -> tuple[str, dict[str, Any]]:
+        """Return the template for a conversation, and what it is rendered with."""
         name = _FOR_TOOLS if conversation.tools and _FOR_TOOLS in self._sources else DEFAULT
         source = self._sources[name]
-        variables = conversation.variables(source, self._names[name])
+        return source, conversation.variables(source, self._names[name])
+
+    def _render(
+        self,
+        source: str,
+        variables: dict[str, Any],
+        tokens: Mapping[str, str],
+        marks: Iterable[str],
+    ) -> Rendered:
+        """Render twice where what users wrote could be taken for markup."""
         marking = Marking(marks, [variables, source])
         marked = marking.mark(variables)
         if marked == variables:  # one render is enough
-            [plain] = self._run(source, [variables | dict(tokens or {})])
+            [plain] = self._run(source, [variables | dict(tokens)])
             return Rendered(plain, MarkedText(plain, frozenset()))
-        plain, shown = self._run(source, [v | dict(tokens or {}) for v in (variables, marked)])
+        plain, shown = self._run(source, [v | dict(tokens) for v in (variables, marked)])
         return Rendered(plain, marking.unmark(shown))
 
     def _run(self, source: str, variables: list[dict[str, Any]]) -> list[str]:

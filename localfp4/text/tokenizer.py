@@ -167,16 +167,36 @@ class Tokenizer:
         """Return the text of ``ids``; ids outside the vocabulary are left out."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
-    def detokenizer(self, *, skip_special_tokens: bool = True) -> Detokenizer:
-        """Return a new detokenizer, at the beginning of a text.
+    def spelling(self, token_id: int) -> str:
+        """Return what one token spells within a text.
+
+        Control tokens have their names, bytes that are no character alone are U+FFFD, and ids
+        outside the vocabulary spell nothing.
+        """
+        if token_id in self._added:
+            return self._added[token_id]
+        if self._texts is None:
+            return self.decode([token_id])
+        text = self._texts[False][token_id]
+        return text.decode(errors="replace") if isinstance(text, bytes) else text or ""
+
+    def count(self, text: str) -> int:
+        """Return how many tokens a text has, without what is put around every text."""
+        return len(self.encode(text, add_special_tokens=False))
+
+    def detokenizer(
+        self, *, skip_special_tokens: bool = True, after: Sequence[int] = ()
+    ) -> Detokenizer:
+        """Return a new detokenizer, at the beginning of a text, or where ``after`` ends.
 
         Its pieces joined equal :meth:`decode`, except that a run of ``<0xNN>`` tokens which is
         no UTF-8 keeps its valid characters, where the library gives it up as a whole.
         """
         if self._texts is not None:
-            return ByteDetokenizer(self._texts[skip_special_tokens])
+            first = self._special_ids.issuperset(after)
+            return ByteDetokenizer(self._texts[skip_special_tokens], first=first)
         decode = partial(self.decode, skip_special_tokens=skip_special_tokens)
-        return WindowDetokenizer(decode, self._speller(skip_special_tokens))
+        return WindowDetokenizer(decode, self._speller(skip_special_tokens), after)
 
     def _speller(self, skip_special_tokens: bool) -> Callable[[int], str | None]:
         """Return what spells a token as the vocabulary does; ``None`` for those left out."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localfp4.config import EngineConfig, SamplingParams
-from localfp4.errors import CheckpointError, ModelNotFoundError
+from localfp4.errors import CheckpointError, ModelNotFoundError, RequestError
 from localfp4.messages import (
     Delta,
     Event,
@@ -87,6 +87,7 @@ class FakeEngine:
             kv_cache_bytes=0,
             load_s=0.5,
             has_chat_template=Path(config.model).name != "base",
+            thinks="never" if Path(config.model).name == "thoughtless" else "asked",
             sampling=SamplingParams(temperature=0.6, top_k=20),
         )
 
@@ -152,6 +153,15 @@ class FakeEngine:
                 return
         job.done += 1
         self.outbox.append(Delta(job.request.id, word if job.done == 1 else f" {word}", (7,)))
+
+    def count_tokens(self, text: str) -> int:
+        """Count words; texts with ``refuse`` in them cannot be counted."""
+        words = text.split()
+        if "crash" in words:
+            raise RuntimeError("a tokenizer went wrong")
+        if "refuse" in words:
+            raise RequestError("The model folder has no tokenizer.json.")
+        return len(words)
 
     def has_work(self) -> bool:
         return bool(self.jobs or self.outbox)

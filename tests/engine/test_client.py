@@ -345,8 +345,10 @@ def test_before_loading_and_after_closing_a_stream_is_refused() -> None:
     with pytest.raises(EngineDiedError, match="load the model first"):
         next(iter(client.stream(_request("a", "x"))))
     assert client.stats() is None
+    assert client.process_id() is None
     list(client.load())
     pid = _engine_pid(client)
+    assert client.process_id() == pid
     client.close()
     client.close()
     _wait_until_gone(pid)

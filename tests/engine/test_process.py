@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from localfp4.config import EngineConfig
 from localfp4.engine.process import EngineLoop, FrontEndGoneError, Wire
-from localfp4.engine.protocol import Cancel, Command, Shutdown
+from localfp4.engine.protocol import Cancel, Command, CountTokens, Shutdown, TokensCounted
 from localfp4.messages import Delta, Event, Failed, Finished, Request, Started, Stats
 
 PROMPTLY_S = 20.0
@@ -122,6 +122,16 @@ def test_it_steps_only_while_there_is_work() -> None:
         running.send(Cancel("nobody"), Shutdown())
         running.join()
         assert running.steps == 3  # the words "plain" and "one", and the end
+
+
+def test_counting_much_holds_up_no_answer() -> None:
+    with Running() as running:
+        running.send(Request("a", prompt="repeat 50"))
+        running.send(*(CountTokens(number, ("x",)) for number in range(100)))
+        reports = [running.pipe.recv() for _ in range(100)]
+        counted = sum(isinstance(report, TokensCounted) for report in reports)
+        assert 20 < counted < 80, "a step after each count, while there is something to write"
+        running.send(Shutdown())
 
 
 def test_it_ends_when_the_front_end_is_gone_while_idle() -> None:

@@ -168,12 +168,13 @@ def model(name: str) -> Model:
     backend.add_tokens([_added(token) for token in family.added])
     tokenizer = Tokenizer(backend, bos_token=family.bos, eos_token=family.eos)
     template = ChatTemplate({"default": family.source}, process())
+    answer_format = parser_for(tokenizer, template)
     return Model(
         family,
         tokenizer,
         template,
-        ChatEncoder(tokenizer, template),
-        parser_for(tokenizer, template),
+        ChatEncoder(tokenizer, template, answer_format.reasoning if answer_format else ()),
+        answer_format,
     )
 
 

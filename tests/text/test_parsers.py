@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from localfp4.text.answer_reader import AnswerReader, chat_reader
 from localfp4.text.parsers.choose import parser_for
-from localfp4.text.parsers.parser import Call, Content, Piece, Reasoning, Tools, joined
+from localfp4.text.parsers.parser import (
+    NEW_ANSWER,
+    Call,
+    Content,
+    Piece,
+    Reasoning,
+    Tools,
+    joined,
+)
 from localfp4.text.pieces import _BYTE_OF
 from localfp4.text.template import ChatTemplate
 from localfp4.text.tokenizer import Tokenizer
@@ -140,7 +148,7 @@ def test_the_pieces_do_not_depend_on_where_text_is_cut(data: st.DataObject) -> N
     tiny = model(family)
     assert tiny.answer_format is not None
     markers = tiny.answer_format.markers
-    parser = tiny.answer_format.make_parser(Tools.from_schemas([WEATHER]), None)
+    parser = tiny.answer_format.make_parser(Tools.from_schemas([WEATHER]), NEW_ANSWER)
     found: list[Piece] = []
     for part in re.split("|".join(f"({re.escape(mark)})" for mark in markers.values()), answer):
         if part in markers.values():

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from localfp4.messages import Thinks
 from localfp4.text.parsers import gemma4, glm, harmony, llama3, mistral
 from localfp4.text.parsers.hermes import read_hermes
 from localfp4.text.parsers.lfm2 import read_lfm2
-from localfp4.text.parsers.parser import AnswerParser, Tools
+from localfp4.text.parsers.parser import AnswerParser, Opening, Tools
 from localfp4.text.parsers.qwen_xml import read_qwen_xml
 from localfp4.text.parsers.tagged import Region, TaggedParser
 from localfp4.text.template import ChatTemplate
@@ -56,29 +57,42 @@ class AnswerFormat:
 
     Attributes:
         markers: The control tokens that matter to it, by id.
-        make_parser: Starts an answer, given the tools and the control token in which the prompt
-            ends, if it ends in one.
+        make_parser: Starts an answer, given the tools and where in an answer the prompt ends.
+        reasoning: What it encloses thoughts in; empty where it has another way, or none.
     """
 
     markers: Mapping[int, str]
-    make_parser: Callable[[Tools, str | None], AnswerParser]
+    make_parser: Callable[[Tools, Opening], AnswerParser]
+    reasoning: Sequence[Region] = ()
 
 
 def parser_for(tokenizer: Tokenizer, template: ChatTemplate) -> AnswerFormat | None:
     """Return the protocol of a model; ``None`` where its answers are plain text."""
     known = {text: token_id for token_id, text in tokenizer.added_tokens.items()}
     if {harmony.START, harmony.CHANNEL, harmony.MESSAGE} <= known.keys():
-        return _format(known, harmony.MARKERS, lambda tools, _: harmony.HarmonyParser(tools))
+        return _format(known, harmony.MARKERS, harmony.HarmonyParser)
     reasoning = [region for region in _REASONING if {region.opens, region.closes} <= known.keys()]
     calls = next((calls for calls in _CALLS if _fits(calls, known, template)), None)
     if calls is None and not reasoning:
         if llama3.PYTHON_TAG not in known:
             return None
-        return _format(known, [llama3.PYTHON_TAG], lambda tools, _: llama3.Llama3Parser(tools))
+        return _format(known, [llama3.PYTHON_TAG], llama3.Llama3Parser)
     tokens = [token for region in reasoning for token in (region.opens, region.closes)]
     if calls is not None:
         tokens += [calls.region.opens, calls.region.closes, *calls.inside]
-    return _format(known, tokens, partial(_tagged, reasoning, calls))
+    return _format(known, tokens, partial(_tagged, reasoning, calls), reasoning)
+
+
+def thinks(template: ChatTemplate, answers: AnswerFormat | None) -> Thinks:
+    """Say whether a model reasons before it answers, as far as its template tells.
+
+    Where that reads no wish of the user's, what it does with a thought shows that there are some.
+    """
+    if template.reads("enable_thinking", "thinking"):
+        return "asked"
+    regions = answers.reasoning if answers is not None else ()
+    is_known = template.reads("reasoning_effort") or any(template.spells(r.opens) for r in regions)
+    return "always" if is_known else "never"
 
 
 def _fits(calls: _Calls, known: Mapping[str, int], template: ChatTemplate) -> bool:
@@ -90,14 +104,16 @@ def _fits(calls: _Calls, known: Mapping[str, int], template: ChatTemplate) -> bo
 def _format(
     known: Mapping[str, int],
     tokens: Sequence[str],
-    make_parser: Callable[[Tools, str | None], AnswerParser],
+    make_parser: Callable[[Tools, Opening], AnswerParser],
+    reasoning: Sequence[Region] = (),
 ) -> AnswerFormat:
-    return AnswerFormat({known[token]: token for token in tokens if token in known}, make_parser)
+    markers = {known[token]: token for token in tokens if token in known}
+    return AnswerFormat(markers, make_parser, reasoning)
 
 
 def _tagged(
-    reasoning: Sequence[Region], calls: _Calls | None, tools: Tools, opened_by: str | None
+    reasoning: Sequence[Region], calls: _Calls | None, tools: Tools, opening: Opening
 ) -> TaggedParser:
     """Start an answer; where no tools are offered, a call is text like any other."""
     regions = [*reasoning, *([calls.region] if calls is not None and tools else [])]
-    return TaggedParser(regions, tools, opened_by=opened_by)
+    return TaggedParser(regions, tools, opening)

@@ -7,7 +7,17 @@ See https://cookbook.openai.com/articles/openai-harmony.
 
 import re
 
-from localfp4.text.parsers.parser import Call, Content, Piece, Reasoning, Tools, loads, make_call
+from localfp4.text.parsers.parser import (
+    NEW_ANSWER,
+    Call,
+    Content,
+    Opening,
+    Piece,
+    Reasoning,
+    Tools,
+    loads,
+    make_call,
+)
 
 START, CHANNEL, CONSTRAIN, MESSAGE = "<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
@@ -20,15 +30,20 @@ _LONGEST_HEADER = 256
 
 
 class HarmonyParser:
-    """Splits an answer at its messages; the prompt has opened the first one's header."""
+    """Splits an answer at its messages.
 
-    def __init__(self, tools: Tools) -> None:
+    The prompt has opened the first one's header, or its body where it is gone on with.
+    """
+
+    def __init__(self, tools: Tools, opening: Opening = NEW_ANSWER) -> None:
         self._tools = tools
         self._header = ""
         self._message: type[Content] | type[Reasoning] | None = None
+        if opening.within is not None:
+            self._message = Content if opening.within == "content" else Reasoning
         self._callee: str | None = None
         self._body = ""
-        self._has_reasoned = False
+        self._has_reasoned = self._message is Reasoning
 
     def text(self, text: str) -> list[Piece]:
         """Take the next piece of text."""

@@ -6,7 +6,7 @@ that were offered make such an answer a call, for JSON may be what was asked for
 
 import json
 
-from localfp4.text.parsers.parser import Call, Piece, Tools, calls_in
+from localfp4.text.parsers.parser import NEW_ANSWER, Call, Opening, Piece, Tools, calls_in
 from localfp4.text.parsers.tagged import Region, TaggedParser
 
 PYTHON_TAG = "<|python_tag|>"
@@ -15,9 +15,9 @@ PYTHON_TAG = "<|python_tag|>"
 class Llama3Parser(TaggedParser):
     """Takes an answer that begins with a brace for a call until it proves to be none."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, opening: Opening = NEW_ANSWER) -> None:
         super().__init__([Region(PYTHON_TAG, "", _read)] if tools else [], tools)
-        self._may_begin = bool(tools)
+        self._may_begin = bool(tools) and opening.within is None
         self._blanks = ""
 
     def text(self, text: str) -> list[Piece]:

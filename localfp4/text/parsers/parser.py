@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from localfp4.text.conversation import Part
+
 
 @dataclass(slots=True)
 class Content:
@@ -29,6 +31,23 @@ class Call:
 
 
 Piece = Content | Reasoning | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where in an answer a prompt ends.
+
+    Attributes:
+        token: The last control token of the prompt, where it says what follows.
+        within: What an answer that is gone on with breaks off in; ``None`` for a new one.
+    """
+
+    token: str | None = None
+    within: Part | None = None
+
+
+NEW_ANSWER = Opening()
+"""The prompt ends before the answer."""
 
 
 class AnswerParser(Protocol):

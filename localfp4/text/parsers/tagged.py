@@ -6,7 +6,15 @@ What stands inside a tool call differs; the files beside this one read that.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from localfp4.text.parsers.parser import Call, Content, Piece, Reasoning, Tools
+from localfp4.text.parsers.parser import (
+    NEW_ANSWER,
+    Call,
+    Content,
+    Opening,
+    Piece,
+    Reasoning,
+    Tools,
+)
 
 ReadCalls = Callable[[str, Tools], list[Call] | None]
 """Makes calls to some tools of the text inside a region, or ``None`` where it is malformed."""
@@ -36,14 +44,14 @@ class TaggedParser:
     """
 
     def __init__(
-        self, regions: Iterable[Region], tools: Tools, *, opened_by: str | None = None
+        self, regions: Iterable[Region], tools: Tools, opening: Opening = NEW_ANSWER
     ) -> None:
         """Start an answer.
 
         Args:
             regions: What there may be.
             tools: What may be called.
-            opened_by: The control token in which the prompt ends, if it ends in one.
+            opening: Where in the answer the prompt ends.
         """
         self._regions = {region.opens: region for region in regions}
         self._tools = tools
@@ -51,14 +59,16 @@ class TaggedParser:
         self._region: Region | None = None
         self._body: list[str] = []
         self._breaks_before = ""
-        if opened_by in self._regions:
-            self._enter(self._regions[opened_by])
+        if opening.token in self._regions:
+            self._enter(self._regions[opening.token])
+        if opening.within is not None:  # its heading, and what is left out before it, has been
+            self._flow = _Flow()
 
     def text(self, text: str) -> list[Piece]:
         """Take the next piece of text."""
         if self._region is None:
             return [Content(self._flow.add(text))]
-        if self._region.read is None:
+        if self._is_thinking:
             return [Reasoning(self._flow.add(text))]
         self._body.append(text)
         return []
@@ -74,8 +84,13 @@ class TaggedParser:
         return self.text(token)
 
     def end(self) -> list[Piece]:
-        """Close what is open."""
-        return [*self._leave(""), Content(self._flow.held)]
+        """Close what is open; a thought that breaks off keeps its last line breaks."""
+        thought = self._flow.held if self._is_thinking else ""
+        return [Reasoning(thought)] if thought else [*self._leave(""), Content(self._flow.held)]
+
+    @property
+    def _is_thinking(self) -> bool:
+        return self._region is not None and self._region.read is None
 
     def _enter(self, region: Region) -> None:
         self._region, self._body = region, []
