@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localfp4.telemetry.cards import link_bytes_per_s
-from localfp4.telemetry.nvml import load_nvml
-
-_TEXT = 96
-"""NVML_DEVICE_NAME_V2_BUFFER_SIZE and NVML_DEVICE_UUID_V2_BUFFER_SIZE of nvml.h."""
+from localfp4.telemetry.nvml import TEXT_BYTES, NvmlMemory, load_nvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +33,6 @@ class Gpu:
     capability: int
     drives_display: bool | None = None
     link: float | None = None
-
-
-class _Memory(ctypes.Structure):
-    """``nvmlMemory_t``."""
-
-    _fields_ = (
-        ("total", ctypes.c_ulonglong),
-        ("free", ctypes.c_ulonglong),
-        ("used", ctypes.c_ulonglong),
-    )
 
 
 def gpus() -> list[Gpu]:
@@ -75,7 +62,7 @@ def _read(library: Any, index: int) -> Gpu | None:
     handle = ctypes.c_void_p()
     if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
         return None
-    memory = _Memory()
+    memory = NvmlMemory()
     major, minor = ctypes.c_int(), ctypes.c_int()
     failed = library.nvmlDeviceGetMemoryInfo(
         handle, ctypes.byref(memory)
@@ -105,5 +92,5 @@ def _number(function: Callable[..., int], *arguments: Any) -> int | None:
 
 
 def _text(function: Callable[..., int], handle: ctypes.c_void_p) -> str:
-    text = ctypes.create_string_buffer(_TEXT)
-    return "" if function(handle, text, ctypes.c_uint(_TEXT)) else text.value.decode("utf-8")
+    text = ctypes.create_string_buffer(TEXT_BYTES)
+    return "" if function(handle, text, ctypes.c_uint(TEXT_BYTES)) else text.value.decode("utf-8")

@@ -7,6 +7,19 @@ from typing import Any
 _VERSION_BUFFER = 80
 """NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE of nvml.h."""
 
+TEXT_BYTES = 96
+"""NVML_DEVICE_NAME_V2_BUFFER_SIZE and NVML_DEVICE_UUID_V2_BUFFER_SIZE of nvml.h."""
+
+
+class NvmlMemory(ctypes.Structure):
+    """``nvmlMemory_t``, in bytes."""
+
+    _fields_ = (
+        ("total", ctypes.c_ulonglong),
+        ("free", ctypes.c_ulonglong),
+        ("used", ctypes.c_ulonglong),
+    )
+
 
 def driver_version() -> str | None:
     """Return the version of the NVIDIA driver, or ``None`` where there is none."""

@@ -87,6 +87,19 @@ def system_memory(library: Any) -> tuple[int, int]:
     return status.ullTotalPhys, status.ullAvailPhys
 
 
+def cpu_times(library: Any) -> tuple[int, int]:
+    """Return what all cores idled, and their time altogether, in tenths of microseconds.
+
+    Raises:
+        OSError: Windows refused to say.
+    """
+    idle, kernel, user = (ctypes.c_uint64() for _ in range(3))
+    if not library.GetSystemTimes(ctypes.byref(idle), ctypes.byref(kernel), ctypes.byref(user)):
+        raise OSError("GetSystemTimes failed")
+    # The time in the kernel has the time of idling in it.
+    return idle.value, kernel.value + user.value
+
+
 def usable_cores(library: Any) -> int:
     """Count the physical cores that this process's affinity mask touches; 0 where unknown."""
     allowed, installed = ctypes.c_size_t(), ctypes.c_size_t()

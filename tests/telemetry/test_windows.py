@@ -34,6 +34,11 @@ class Kernel32:
         fill(status, struct.pack("<IIQQ", size, 40, 64 * GIB, 20 * GIB))
         return self.works
 
+    def GetSystemTimes(self, idle: Any, kernel: Any, user: Any) -> bool:
+        for place, ticks in ((idle, 70), (kernel, 80), (user, 20)):
+            fill(place, struct.pack("<Q", ticks))
+        return self.works
+
     def GetProcessAffinityMask(self, process: Any, allowed: Any, installed: Any) -> bool:
         fill(allowed, struct.pack("<Q", self.affinity))
         return self.works
@@ -68,7 +73,13 @@ def test_only_cores_the_process_may_use_count(affinity: int, cores: int) -> None
     assert windows.usable_cores(Kernel32(affinity)) == cores
 
 
+def test_the_time_of_idling_is_within_that_of_the_kernel() -> None:
+    assert windows.cpu_times(Kernel32()) == (70, 100)
+
+
 def test_a_refusal_is_an_os_error() -> None:
+    with pytest.raises(OSError, match="GetSystemTimes"):
+        windows.cpu_times(Kernel32(works=False))
     with pytest.raises(OSError, match="GetProcessMemoryInfo"):
         windows.process_memory(Kernel32(works=False))
     with pytest.raises(OSError, match="GlobalMemoryStatusEx"):
