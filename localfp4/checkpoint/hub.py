@@ -1,16 +1,18 @@
 """From what the user calls a model to a folder on this machine; torch-free.
 
-Knows folders, the bundled demo, hub ids, the hub's cache, and the names of synthetic models. Knows
-nothing of what a checkpoint holds beyond file names. huggingface_hub is imported only once a hub id
-is to be resolved.
+Knows folders, the bundled demo, hub ids, short names for some of them, the hub's cache, and the
+names of synthetic models. Knows nothing of what a checkpoint holds beyond file names.
+huggingface_hub is imported only once a hub id is to be resolved.
 """
 
 import difflib
 import importlib.util
 import re
 from collections.abc import Generator
+from os.path import expanduser
 from pathlib import Path
 
+from localfp4.checkpoint.aliases import alias_named, similar_alias
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.snapshot import HubModel, cached, fetch
 from localfp4.checkpoint.synthetic.model import PREFIX, SyntheticModel, synthetic_model
@@ -39,8 +41,8 @@ def resolve(model: str) -> Source:
     """Return where a model is, downloading it first where that is needed.
 
     Args:
-        model: ``demo``, a folder, a hub id ``org/name`` with an optional ``@revision``, or
-            ``synthetic:NAME`` with an optional ``:LAYERS``.
+        model: ``demo``, a folder, a hub id ``org/name`` with an optional ``@revision``, a short
+            name such as ``qwen3:8b``, or ``synthetic:NAME`` with an optional ``:LAYERS``.
 
     Raises:
         ModelNotFoundError: There is no such model, or it cannot be had now.
@@ -97,9 +99,11 @@ def locate(model: str) -> Source | HubModel:
         return _demo_folder()
     if not model.strip() or "\0" in model:
         raise ModelNotFoundError("No model was named; try `localfp4 chat demo`.")
-    path = Path(model).expanduser()
+    path = Path(expanduser(model))
     if _is_dir(path):
         return path
+    if (alias := alias_named(model)) is not None:
+        return HubModel(alias.repo_id)
     if advice := _FILE_ADVICE.get(path.suffix.lower()):
         raise UnsupportedModelError(f"{shown(model)} is a file: {advice}.")
     match = _HUB_ID.fullmatch(model)
@@ -127,7 +131,7 @@ def _demo_folder() -> Path:
 
 
 def _not_found(model: str, path: Path) -> str:
-    similar = _similar_folder(model, path)
+    similar = similar_alias(model) or _similar_folder(model, path)
     hint = f"Did you mean {shown(similar)}?" if similar else "Try `localfp4 chat demo`."
     return (
         f"Model '{shown(model)}' was not found: no such folder, and model ids look like "

@@ -55,9 +55,18 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """Find the files of a checkpoint, and check their headers against each other.
 
     Raises:
-        CheckpointError: A file is missing, damaged, or contradicts another.
+        CheckpointError: A file is missing, damaged, unreadable, or contradicts another.
         UnsupportedModelError: The weights are not in safetensors files.
     """
+    try:
+        return _opened(folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"{shown(error.filename or folder)} cannot be read: {shown(error.strerror or error)}."
+        ) from error
+
+
+def _opened(folder: Path) -> Checkpoint:
     config = _read_object(folder, "config.json")
     if config is None:
         raise CheckpointError(f"{shown(folder)} has no config.json, so it is not a model folder.")

@@ -1,21 +1,24 @@
 """Brings a hub repository into the hub's own cache, and tells how far it is; torch-free.
 
-The cache, its locks, resuming and tokens are huggingface_hub's. This module decides which files
-are wanted and watches the bytes arrive; ``refusals`` puts failures into words.
+The cache, its locks and tokens are huggingface_hub's. This module decides which files are wanted
+and watches the bytes arrive; ``resume`` fetches the large ones, so that a download that is broken
+off goes on where it was, and ``refusals`` puts failures into words.
 """
 
 import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from localfp4.checkpoint.cache import is_complete, repository, size_of
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.refusals import refusal
+from localfp4.checkpoint.resume import WantedFile, fetch_file
 from localfp4.errors import ModelNotFoundError, UnsupportedModelError
 from localfp4.messages import LoadProgress
 
@@ -26,6 +29,10 @@ UNWANTED = ("*/*", "consolidated*.safetensors")
 """Sub-folders hold other formats of the same weights, and so do Mistral's consolidated files."""
 
 POLL_S = 0.25
+
+_WEIGHTS = ".safetensors"
+_SIDE_BY_SIDE = 4
+"""Files that are fetched at once: one connection to the hub's servers seldom fills a fast line."""
 
 _Result = TypeVar("_Result")
 
@@ -47,6 +54,7 @@ class HubModel:
 class _Plan:
     missing_bytes: int
     has_weights: bool
+    missing_weights: tuple[WantedFile, ...]
 
 
 def fetch(model: HubModel) -> Generator[LoadProgress, None, Path]:
@@ -71,9 +79,9 @@ def fetch(model: HubModel) -> Generator[LoadProgress, None, Path]:
 
 
 def cached(model: HubModel) -> Path | None:
-    """Return the snapshot's folder where the cache has one, without asking the network."""
+    """Return the snapshot's folder where the cache has all of it, without asking the network."""
     try:
-        return _snapshot(model, local_files_only=True)
+        return _kept(model)
     except OSError:
         return None
 
@@ -91,9 +99,20 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _cached(model: HubModel, error: Exception) -> Path:
     try:
-        return _snapshot(model, local_files_only=True)
+        return _kept(model)
     except OSError:
         raise refusal(model.repo_id, model.name, error) from error
+
+
+def _kept(model: HubModel) -> Path:
+    """Return the snapshot's folder; an ``OSError`` where a part of it is missing.
+
+    Older versions of huggingface_hub hand out a folder that lacks weights.
+    """
+    folder = _snapshot(model, local_files_only=True)
+    if not is_complete(folder):
+        raise FileNotFoundError(f"{shown(folder)} is not complete")
+    return folder
 
 
 def _download(model: HubModel, plan: _Plan) -> Generator[LoadProgress, None, Path]:
@@ -102,14 +121,30 @@ def _download(model: HubModel, plan: _Plan) -> Generator[LoadProgress, None, Pat
             f"{model.name} has no safetensors weights, the only ones localfp4 reads; "
             "look for another version of the model."
         )
-    _check_space(model, plan.missing_bytes)
-    before = _bytes_on_disk(model)
+    store = repository(model.repo_id)
+    present = sum(size_of(path) for path in store.unfinished())
+    _check_space(model, plan.missing_bytes - present)
+    before = store.bytes_on_disk() - present
+    halted = threading.Event()
 
     def progress() -> LoadProgress:
-        done = min(max(_bytes_on_disk(model) - before, 0), plan.missing_bytes)
+        done = min(max(store.bytes_on_disk() - before, 0), plan.missing_bytes)
         return LoadProgress(f"Downloading {model.name}", done, plan.missing_bytes)
 
-    folder = yield from _watched(partial(_snapshot, model), progress)
+    def bring() -> Path:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE, "hub") as side_by_side:
+            fetch_one = partial(fetch_file, repository=store, halted=halted)
+            try:
+                list(side_by_side.map(fetch_one, plan.missing_weights))
+            except BaseException:
+                halted.set()  # the others keep what they have, and the error is told now
+                raise
+        return _snapshot(model)
+
+    try:
+        folder = yield from _watched(bring, progress)
+    finally:
+        halted.set()
     if plan.missing_bytes:
         yield LoadProgress(f"Downloading {model.name}", plan.missing_bytes, plan.missing_bytes)
     return folder
@@ -126,9 +161,15 @@ def _make_plan(model: HubModel) -> _Plan:
             ignore_patterns=list(UNWANTED),
             dry_run=True,
         )
+    missing = [file for file in files if file.will_download]
     return _Plan(
-        missing_bytes=sum(file.file_size or 0 for file in files if file.will_download),
-        has_weights=any(file.filename.endswith(".safetensors") for file in files),
+        missing_bytes=sum(file.file_size or 0 for file in missing),
+        has_weights=any(file.filename.endswith(_WEIGHTS) for file in files),
+        missing_weights=tuple(
+            WantedFile(model.repo_id, file.filename, file.commit_hash, Path(file.local_path))
+            for file in missing
+            if file.filename.endswith(_WEIGHTS)
+        ),
     )
 
 
@@ -187,32 +228,9 @@ def _watched(
                 raise
 
 
-def _repository(model: HubModel) -> Path:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return Path(HF_HUB_CACHE).expanduser() / f"models--{model.repo_id.replace('/', '--')}"
-
-
-def _bytes_on_disk(model: HubModel) -> int:
-    """Count the repository's bytes in the cache, unfinished files included.
-
-    Snapshots are links into ``blobs`` except where links are not to be had, as on Windows.
-    """
-    repository = _repository(model)
-    snapshots = (path for path in repository.glob("snapshots/*/*") if not path.is_symlink())
-    return sum(_size(path) for path in (*repository.glob("blobs/*"), *snapshots))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # renamed since it was listed
-        return 0
-
-
 def _check_space(model: HubModel, needed: int) -> None:
-    repository = _repository(model)
-    existing = next(folder for folder in repository.parents if folder.exists())
+    parents = repository(model.repo_id).folder.parents
+    existing = next(folder for folder in parents if folder.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise ModelNotFoundError(

@@ -2,14 +2,16 @@
 
 import os
 import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from localfp4.backend.local import LocalBackend
 from localfp4.checkpoint.hub import DEMO, locate
+from localfp4.cli.history_file import open_history
 from localfp4.cli.options import (
     chosen_sampling,
     chosen_thinking,
@@ -19,80 +21,140 @@ from localfp4.cli.options import (
     thinking_options,
 )
 from localfp4.config import EngineConfig
-from localfp4.engine.client import EngineClient
-from localfp4.messages import Event, ModelInfo, Request
+from localfp4.errors import UserError
+from localfp4.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from localfp4.history import SqliteHistory
+    from localfp4.history import SavedConversation, SqliteHistory
 
-
-class ChatClient(EngineClient):
-    """An engine client whose model's defaults give way to the command line's."""
-
-    def __init__(
-        self, config: EngineConfig, sampling: Mapping[str, Any], thinking: Mapping[str, Any]
-    ) -> None:
-        super().__init__(config)
-        self._sampling = sampling
-        self._thinking = thinking
-
-    def stream(self, request: Request) -> Generator[Event, None, None]:
-        """Yield the events of an answer, which the model reasons for as this chat asks it to."""
-        yield from super().stream(replace(request, **self._thinking))
-
-    def info(self) -> ModelInfo:
-        """Return what was loaded, with the sampling of this chat."""
-        info = super().info()
-        return replace(info, sampling=replace(info.sampling, **self._sampling))
+NEWEST = "newest"
 
 
 @click.command()
-@click.argument("model", default=DEMO)
+@click.argument("model", required=False)
 @engine_options
 @sampling_options
 @thinking_options
-@click.option("--ephemeral", is_flag=True, help="Do not save the conversation.")
+@click.option(
+    "--ephemeral/--no-ephemeral", default=None, help="Do not save the conversation, or do."
+)
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=NEWEST,
+    metavar="[ID]",
+    help="Go on with a saved conversation: the newest, or one of `localfp4 history`.",
+)
 @click.option("--plain", is_flag=True, help="Plain lines instead of the full-screen chat.")
-def chat(model: str, system: str | None, ephemeral: bool, plain: bool, **options: Any) -> None:
+def chat(
+    model: str | None,
+    system: str | None,
+    ephemeral: bool | None,
+    resume: str | None,
+    plain: bool,
+    **options: Any,
+) -> None:
     """Talk with MODEL, by default the bundled demo.
 
-    Without a terminal, each line of the input is a question, and the answers are the output.
+    Without a terminal, each line of the input is a question, and the answers are the output. What
+    is not given here is taken from the configuration file, if there is one.
     """
-    config, sampling = engine_config(model, options), chosen_sampling(options)
-    locate(model)
-    client = ChatClient(config, sampling, chosen_thinking(options))
-    with _history(ephemeral) as history:
-        try:
-            if plain or not _has_terminal():
-                code = _talk_in_lines(client, model, history, system)
-            else:
-                code = _open_app(client, model, history, system)
-        finally:
-            client.close()
+    settings = _settings(options, system=system, ephemeral=ephemeral)
+    if resume is not None and settings.ephemeral:
+        raise click.UsageError(
+            "--resume goes on with a saved conversation, and an ephemeral one is not saved: add "
+            "--no-ephemeral, or leave --resume out."
+        )
+    talk = _talk_in_lines if plain or not _has_terminal() else _open_app
+    with _history(settings.ephemeral) as history:
+        resumed = None if resume is None or history is None else _saved(history, resume)
+        if resumed is not None and system is not None:
+            resumed = replace(resumed, system=system)
+        model = model or (resumed.model if resumed else None) or settings.model or DEMO
+        config = engine_config(settings.aliases.get(model, model), options)
+        locate(config.model)
+        code = talk(config, settings, history, resumed)
     raise click.exceptions.Exit(code)
 
 
+def _saved(history: "SqliteHistory", which: str) -> "SavedConversation":
+    """Return a conversation by its number, or the newest.
+
+    Raises:
+        UserError: There is none.
+    """
+    if which == NEWEST:
+        newest = history.recent(1)
+        if not newest:
+            raise UserError("No conversation is saved yet; `localfp4 chat` begins one.")
+        return history.load(newest[0].id)
+    if not (which.isdecimal() and which.isascii() and len(which) < 10):
+        raise click.UsageError(
+            f"--resume takes the number of a conversation, not '{which}'; `localfp4 history` lists "
+            "them, and a model is named before --resume."
+        )
+    return history.load(int(which))
+
+
+def _settings(
+    options: Mapping[str, Any], *, system: str | None, ephemeral: bool | None
+) -> Settings:
+    """Return the settings of the configuration file under those of the command line.
+
+    Raises:
+        UserError: The file cannot be used, or a value is out of range.
+    """
+    settings = read_settings()
+    given: dict[str, Any] = {"system": system, "ephemeral": ephemeral, **chosen_thinking(options)}
+    return replace(
+        settings,
+        sampling={**settings.sampling, **chosen_sampling(options)},
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
 def _talk_in_lines(
-    client: ChatClient, model: str, history: "SqliteHistory | None", system: str | None
+    config: EngineConfig,
+    settings: Settings,
+    history: "SqliteHistory | None",
+    resumed: "SavedConversation | None",
 ) -> int:
     from localfp4.cli.plain import PlainChat
 
-    return PlainChat(client, model=model, history=history, system=system).run()
+    thinking = {
+        "thinking": settings.thinking,
+        "reasoning_effort": settings.reasoning_effort,
+    }
+    with closing(LocalBackend(config, sampling=settings.sampling, thinking=thinking)) as backend:
+        return PlainChat(
+            backend,
+            model=config.model,
+            history=history,
+            system=None if resumed else settings.system,
+            resumed=resumed,
+        ).run()
 
 
 def _open_app(
-    client: ChatClient, model: str, history: "SqliteHistory | None", system: str | None
+    config: EngineConfig,
+    settings: Settings,
+    history: "SqliteHistory | None",
+    resumed: "SavedConversation | None",
 ) -> int:
     from localfp4_tui.app import ChatApp
 
-    app = ChatApp(client, model=model, history=history, system=system)
-    app.run()
+    backend = LocalBackend(config, folders=settings.folders, aliases=settings.aliases)
+    with closing(backend):
+        app = ChatApp(
+            backend, model=config.model, history=history, settings=settings, resume=resumed
+        )
+        app.run()
     return app.return_code or 0
 
 
 def _has_terminal() -> bool:
     """Say whether a full-screen application can be drawn and used."""
-    streams = (sys.stdin, sys.stdout)
+    streams = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on standard error
     is_terminal = all(stream is not None and stream.isatty() for stream in streams)
     return is_terminal and os.environ.get("TERM") != "dumb"
 
@@ -107,10 +169,5 @@ def _history(ephemeral: bool) -> Iterator["SqliteHistory | None"]:
     if ephemeral:
         yield None
         return
-    from platformdirs import user_data_path
-
-    from localfp4.history import SqliteHistory
-
-    path = user_data_path("localfp4", appauthor=False) / "history.db"
-    with closing(SqliteHistory.open(path)) as history:
+    with open_history() as history:
         yield history

@@ -13,15 +13,11 @@ from localfp4.cli.synthetic_option import chosen_model, synthetic_option
 from localfp4.config import EngineConfig
 from localfp4.errors import ContextError, RequestError
 from localfp4.models.forecast import forecast
-from localfp4.models.plan import Machine, card_machine, cpu_machine, gpu_machine
-from localfp4.telemetry.cards import card_named, card_of_device
-from localfp4.telemetry.cpu import cpu_name, usable_cores
+from localfp4.models.here import machine_here
+from localfp4.models.plan import Machine, card_machine
+from localfp4.telemetry.cards import card_named
+from localfp4.telemetry.cpu import usable_cores
 from localfp4.telemetry.environment import environment
-from localfp4.telemetry.gpus import Gpu, gpus
-from localfp4.telemetry.memory import system_memory
-
-_OLDEST = 80
-"""Compute capability, times ten, that kernels need."""
 
 _SYSTEM_BYTES = 4 * 10**9
 """Main memory that an operating system and a desktop take, of a computer that is not here."""
@@ -83,49 +79,9 @@ def _machine(config: EngineConfig, gpu: str | None, ram: float) -> tuple[str, Ma
     Raises:
         RequestError: There is no such card, or what is asked for contradicts itself.
     """
-    on_cpu = config.device is not None and config.device.startswith("cpu")
     if gpu is not None:
-        if on_cpu:
+        if config.device is not None and config.device.startswith("cpu"):
             raise RequestError("--gpu and --device cpu ask for two plans; leave one of them out.")
         card = card_named(gpu)
         return card.name, card_machine(card, max(int(ram * 1e9) - _SYSTEM_BYTES, 0))
-    found = None if on_cpu else _best(gpus(), config.device)
-    memory = system_memory()
-    if found is None:
-        machine = cpu_machine(memory.available_bytes, memory.total_bytes)
-        return cpu_name(), machine
-    return found.name.removeprefix("NVIDIA "), gpu_machine(
-        free_bytes=found.free_bytes,
-        total_bytes=found.total_bytes,
-        ram_bytes=memory.available_bytes,
-        capability=found.capability,
-        card=card_of_device(found.name, found.total_bytes),
-        drives_display=found.drives_display,
-        link=found.link,
-        has_context=False,
-    )
-
-
-def _best(found: list[Gpu], device: str | None) -> Gpu | None:
-    """Return the GPU that is asked for, or the newest and largest one that kernels run on.
-
-    Raises:
-        RequestError: There is none.
-    """
-    usable = sorted(
-        (gpu for gpu in found if gpu.capability >= _OLDEST),
-        key=lambda gpu: (gpu.capability, gpu.total_bytes),
-        reverse=True,
-    )
-    _, _, index = (device or "").partition(":")
-    if device is not None and not usable:
-        raise RequestError(
-            "There is no GPU here that kernels run on, RTX 30 or newer; --gpu 4070 plans for one."
-        )
-    if not index:
-        return usable[0] if usable else None
-    if not index.isdecimal() or int(index) >= len(found):
-        raise RequestError(
-            f"There is no GPU '{device}'; the last one here is cuda:{len(found) - 1}."
-        )
-    return found[int(index)]
+    return machine_here(config.device)

@@ -43,6 +43,36 @@ class Forecast:
     lacking_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that is opened and counted once, however many plans are made for it.
+
+    Attributes:
+        spec: What it is.
+        checkpoint: Its tensors.
+        parameters: How many it has.
+    """
+
+    spec: DecoderSpec
+    checkpoint: Checkpoint
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A model as it would lie in the memory of one kind of machine.
+
+    Attributes:
+        spec: The model, with heads that draft only if they are used.
+        dtype: Compute type.
+        sizes: Its weights.
+    """
+
+    spec: DecoderSpec
+    dtype: str
+    sizes: WeightSizes
+
+
 def forecast(config: EngineConfig, source: Source, machine: Machine) -> Forecast:
     """Plan a model for a machine.
 
@@ -51,13 +81,52 @@ def forecast(config: EngineConfig, source: Source, machine: Machine) -> Forecast
         UnsupportedModelError: The family, or the format of a weight, is not supported.
         ContextError: It does not fit.
     """
+    return plan_for(config, weigh(config, candidate(source), machine), machine)
+
+
+def candidate(source: Source) -> Candidate:
+    """Open a model.
+
+    Raises:
+        CheckpointError: A file is missing, damaged, or contradicts another.
+        UnsupportedModelError: The family is not supported.
+    """
     model = open_model(source)
+    return Candidate(model.spec, model.checkpoint, parameter_count(model.checkpoint))
+
+
+def weigh(
+    config: EngineConfig, model: Candidate, machine: Machine, *, exactly: bool = True
+) -> Weighed:
+    """Find out how large the weights are on a kind of machine.
+
+    Args:
+        config: What was asked for; its context does not matter here.
+        model: Which.
+        machine: Where it would run; how much of it is free matters only to the type on a CPU.
+        exactly: Outline the decoder for that, which imports torch, and takes seconds.
+
+    Raises:
+        CheckpointError: A tensor is missing or does not fit the config.
+        UnsupportedModelError: The format of a weight is not supported.
+    """
     guesses = config.speculation == "mtp" or (config.speculation == "auto" and machine.is_gpu)
     spec = model.spec if guesses else replace(model.spec, mtp=())
-    parameters = parameter_count(model.checkpoint)
-    dtype = compute_dtype(config, parameters, device=machine.device, free_bytes=machine.free_bytes)
-    sizes = _sizes(config, model.checkpoint, spec, machine, dtype)
-    plan = plan_memory(config, spec, sizes, machine, dtype=dtype)
+    dtype = compute_dtype(
+        config, model.parameters, device=machine.device, free_bytes=machine.free_bytes
+    )
+    sizes = _sizes(config, model.checkpoint, spec, machine, dtype, exactly=exactly)
+    return Weighed(spec, dtype, sizes)
+
+
+def plan_for(config: EngineConfig, weighed: Weighed, machine: Machine) -> Forecast:
+    """Plan a model whose weights are known.
+
+    Raises:
+        ContextError: It does not fit.
+    """
+    spec, sizes = weighed.spec, weighed.sizes
+    plan = plan_memory(config, spec, sizes, machine, dtype=weighed.dtype)
     return Forecast(
         config=config,
         spec=spec,
@@ -70,11 +139,19 @@ def forecast(config: EngineConfig, source: Source, machine: Machine) -> Forecast
 
 
 def _sizes(
-    config: EngineConfig, checkpoint: Checkpoint, spec: DecoderSpec, machine: Machine, dtype: str
+    config: EngineConfig,
+    checkpoint: Checkpoint,
+    spec: DecoderSpec,
+    machine: Machine,
+    dtype: str,
+    *,
+    exactly: bool,
 ) -> WeightSizes:
     tied = shares_embedding(checkpoint)
     if machine.capability is None or config.kernels == "torch":
         return expanded_sizes(checkpoint, spec, dtype, tied=tied)
+    if not exactly:
+        return stored_sizes(checkpoint, spec, tied=tied)
     try:
         from localfp4.models.outlined import outlined_sizes
     except ImportError:  # torch is missing or broken, or there is no Triton for this system

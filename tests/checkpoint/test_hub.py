@@ -42,6 +42,7 @@ def test_a_folder_wins_over_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "org/model@/etc",
         "org/model@",
         "org/mo--del",
+        "~nobody-of-that-name/model",
         "org\\model",
         "org/mo%2e%2edel",
         "https://huggingface.co/org/model",

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -208,6 +209,17 @@ def test_an_absurdly_large_config_is_refused_unread(sharded: Path) -> None:
 
 def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> None:  # as for a folder of another user
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read: Permission denied\.$"):
         open_checkpoint(tmp_path)
 
 

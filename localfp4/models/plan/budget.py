@@ -10,7 +10,7 @@ from localfp4.models.placement import Placement, placed_bytes
 from localfp4.models.plan.machine import Machine
 from localfp4.models.plan.pools import Pools, pages_for, pools_of
 from localfp4.models.plan.refusals import Needs
-from localfp4.models.plan.workspace import CUDA_CONTEXT, workspace_bytes
+from localfp4.models.plan.workspace import CUDA_CONTEXT, Widths, widths_of, workspace_bytes
 from localfp4.models.spec import DecoderSpec
 from localfp4.models.weight_sizes import WeightSizes
 
@@ -37,6 +37,7 @@ class Budget:
         pools: Of its KV groups.
         per_token: Bytes of keys and values of a token, all layers.
         per_state: Bytes of one sequence's states.
+        widths: What decides on the memory of steps.
     """
 
     config: EngineConfig
@@ -48,6 +49,7 @@ class Budget:
     pools: Pools
     per_token: int
     per_state: int
+    widths: Widths
 
     @property
     def available(self) -> int:
@@ -65,7 +67,12 @@ class Budget:
         """Return what steps of sequences up to some length take."""
         on_gpu = self.machine.is_gpu
         work = workspace_bytes(
-            self.spec, self.config, self.dtype, context, on_gpu=on_gpu, has_kernels=self.has_kernels
+            self.widths,
+            self.config,
+            self.dtype,
+            context,
+            on_gpu=on_gpu,
+            has_kernels=self.has_kernels,
         )
         return work + CUDA_CONTEXT if on_gpu and not self.machine.has_context else work
 
@@ -153,4 +160,5 @@ def budget_of(
         pools=pools_of(spec, kv_dtype, config.step_tokens(machine.device), beside),
         per_token=kv_bytes_per_token(spec, kv_dtype) + beside,
         per_state=state_bytes(spec, dtype),
+        widths=widths_of(spec),
     )

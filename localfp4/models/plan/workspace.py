@@ -5,7 +5,6 @@ numbers of the compute type for each token; what lives at the widest moment was 
 tensors of every family's outline, which is how the tests check the bound.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from localfp4.config import EngineConfig
@@ -59,8 +58,30 @@ class StepSizes:
     context: int
 
 
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """What of a model decides on the memory of its steps, gathered once for many contexts.
+
+    Attributes:
+        spec: The model.
+        mixers: Its mixers, of alike ones only one: comparing them takes longer than all else here.
+        token_width: Numbers of the compute type that live at once for each token.
+    """
+
+    spec: DecoderSpec
+    mixers: tuple[MixerSpec, ...]
+    token_width: int
+
+
+def widths_of(spec: DecoderSpec) -> Widths:
+    """Gather what decides on the memory of a model's steps."""
+    layers = (*spec.layers, *spec.mtp)
+    mixers = tuple({layer.mixer for layer in layers if layer.mixer is not None})
+    return Widths(spec, mixers, token_width(spec))
+
+
 def workspace_bytes(
-    spec: DecoderSpec,
+    widths: Widths,
     config: EngineConfig,
     dtype: str,
     context: int,
@@ -71,7 +92,7 @@ def workspace_bytes(
     """Return the most that steps take beside weights and caches.
 
     Args:
-        spec: The model.
+        widths: The model.
         config: Sizes of steps.
         dtype: Compute type.
         context: Longest context in tokens.
@@ -82,15 +103,15 @@ def workspace_bytes(
         min(config.step_tokens("cuda" if on_gpu else "cpu"), context), config.max_batch, context
     )
     element = ELEMENT_BYTES[dtype]
-    row = token_width(spec) * element
-    logits = sizes.batch * logits_row_bytes(spec, dtype)
+    row = widths.token_width * element
+    logits = sizes.batch * logits_row_bytes(widths.spec, dtype)
     steps = (sizes.prompt + sizes.batch) * row + logits
-    steps += 0 if has_kernels else _gathered_bytes(spec, sizes, element)
+    steps += 0 if has_kernels else _gathered_bytes(widths, sizes, element)
     if not on_gpu:
         return steps
-    steps += _partial_bytes(spec, sizes)
+    steps += _partial_bytes(widths, sizes)
     # Graphs keep a pool of their own, which steps that are not replayed cannot use.
-    recorded = sizes.batch * row + logits + _partial_bytes(spec, sizes)
+    recorded = sizes.batch * row + logits + _partial_bytes(widths, sizes)
     return steps + (recorded if config.cuda_graphs else 0) + _CUBLAS + _DRIVER
 
 
@@ -168,7 +189,7 @@ def _rotated(mixer: MixerSpec) -> int:
     return mixer.rope.dim if isinstance(mixer, AttentionSpec | MlaSpec) else 0
 
 
-def _partial_bytes(spec: DecoderSpec, sizes: StepSizes) -> int:
+def _partial_bytes(widths: Widths, sizes: StepSizes) -> int:
     """Return the float32 results of attention that is split over a long context."""
 
     def of(mixer: MixerSpec) -> int:
@@ -179,10 +200,10 @@ def _partial_bytes(spec: DecoderSpec, sizes: StepSizes) -> int:
         programs = 2 * _MULTIPROCESSORS + sizes.batch * mixer.kv_heads
         return programs * mixer.heads // mixer.kv_heads * (mixer.head_dim + 2) * 4
 
-    return _most(spec, of)
+    return max(map(of, widths.mixers), default=0)
 
 
-def _gathered_bytes(spec: DecoderSpec, sizes: StepSizes, element: int) -> int:
+def _gathered_bytes(widths: Widths, sizes: StepSizes, element: int) -> int:
     """Return what plain torch copies out of the caches.
 
     Attention gathers one sequence's keys and values and repeats them for every query head; a mask
@@ -198,7 +219,7 @@ def _gathered_bytes(spec: DecoderSpec, sizes: StepSizes, element: int) -> int:
             return states
         return states + _scanned_bytes(mixer, sizes)
 
-    return _most(spec, of)
+    return max(map(of, widths.mixers), default=0)
 
 
 def _attended_bytes(mixer: AttentionSpec | MlaSpec, sizes: StepSizes, element: int) -> int:
@@ -221,8 +242,3 @@ def _scanned_bytes(mixer: GatedDeltaSpec | MambaSpec, sizes: StepSizes) -> int:
     channels = mixer.state.conv[0]
     heads = mixer.v_heads if isinstance(mixer, GatedDeltaSpec) else mixer.heads
     return sizes.prompt * (8 * channels + 6 * heads * _CHUNK) * ELEMENT_BYTES["float32"]
-
-
-def _most(spec: DecoderSpec, of: Callable[[MixerSpec], int]) -> int:
-    mixers = {layer.mixer for layer in (*spec.layers, *spec.mtp) if layer.mixer is not None}
-    return max((of(mixer) for mixer in mixers), default=0)
