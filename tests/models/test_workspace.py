@@ -12,7 +12,12 @@ from localfp4.models.execution import Execution
 from localfp4.models.kv_groups import kv_groups
 from localfp4.models.load import load_decoder, outline_decoder
 from localfp4.models.opened import open_model
-from localfp4.models.plan.workspace import logits_row_bytes, token_width, workspace_bytes
+from localfp4.models.plan.workspace import (
+    logits_row_bytes,
+    token_width,
+    widths_of,
+    workspace_bytes,
+)
 from localfp4.runner.kv_cache import allocate_caches
 from localfp4.runner.prepare import prepare
 from localfp4.runner.work import Work
@@ -59,7 +64,9 @@ def test_a_step_stays_within_the_bound(name: str) -> None:
             decoder.logits(decoder.forward(prepare(work, META), caches)[-64:])
         peaks.append(live.peak)
     config = EngineConfig("m", max_step_tokens=512, max_batch=64, cuda_graphs=False)
-    bound = workspace_bytes(spec, config, "bfloat16", 4096, on_gpu=True, has_kernels=True)
+    bound = workspace_bytes(
+        widths_of(spec), config, "bfloat16", 4096, on_gpu=True, has_kernels=True
+    )
     bound -= (32 + 256) * 2**20  # allowed for what is not a tensor of the step
     assert max(peaks) <= bound
     assert bound <= 3 * max(peaks)
@@ -85,7 +92,9 @@ def test_the_demo_stays_within_the_bound_on_a_cpu() -> None:
             decoder.logits(decoder.forward(prepare(work, device), caches)[-16:])
         peaks.append(live.peak)
     config = EngineConfig("demo", max_step_tokens=512, max_batch=16)
-    bound = workspace_bytes(model.spec, config, "float32", context, on_gpu=False, has_kernels=False)
+    bound = workspace_bytes(
+        widths_of(model.spec), config, "float32", context, on_gpu=False, has_kernels=False
+    )
     assert max(peaks) <= bound <= 3 * max(peaks)
 
 
@@ -101,7 +110,9 @@ def test_graphs_keep_what_decoding_takes_once_more() -> None:
     config = EngineConfig("m", max_batch=64)
 
     def bound(config: EngineConfig) -> int:
-        return workspace_bytes(spec, config, "bfloat16", 4096, on_gpu=True, has_kernels=True)
+        return workspace_bytes(
+            widths_of(spec), config, "bfloat16", 4096, on_gpu=True, has_kernels=True
+        )
 
     extra = bound(config) - bound(replace(config, cuda_graphs=False))
     assert extra >= 64 * (token_width(spec) * 2 + logits_row_bytes(spec, "bfloat16"))
@@ -115,7 +126,9 @@ def test_plain_torch_copies_what_it_attends_to(name: str) -> None:
     spec = open_model(find(f"synthetic:{name}")).spec
     config = EngineConfig("m")
     short, long = (
-        workspace_bytes(spec, config, "float32", context, on_gpu=False, has_kernels=False)
+        workspace_bytes(
+            widths_of(spec), config, "float32", context, on_gpu=False, has_kernels=False
+        )
         for context in (1024, 8192)
     )
     heads = {"qwen3-8b:1": (32 + 8) * 128, "gpt-oss-20b:2": (64 + 8) * 64}[name]
