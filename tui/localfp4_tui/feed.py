@@ -22,7 +22,7 @@ class Feed(Generic[T]):
     of a hundred, and a slow terminal slows nothing but itself.
     """
 
-    def __init__(self, iterate: Callable[[], Iterator[T]], *, pause_s: float = 0.1) -> None:
+    def __init__(self, iterate: Callable[[], Iterator[T]], *, pause_s: float = 0.125) -> None:
         self._iterate = iterate
         self._pause_s = pause_s
         self._arrived: deque[T] = deque()
@@ -43,7 +43,7 @@ class Feed(Generic[T]):
             await self._news.wait()
             self._news.clear()
             ended = self._ended
-            if batch := self._drain():
+            if batch := self.drain():
                 yield batch
             if not ended:
                 await asyncio.sleep(self._pause_s)
@@ -54,6 +54,10 @@ class Feed(Generic[T]):
         """End the feed with an error, whatever its iterator does. Called on the event loop."""
         self._end(error)
         self._news.set()
+
+    def drain(self) -> list[T]:
+        """Take what has arrived since the last batch."""
+        return [self._arrived.popleft() for _ in range(len(self._arrived))]
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -71,8 +75,7 @@ class Feed(Generic[T]):
             self._ended = True
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._news.is_set():  # what woke it will take this too
+            return
         with suppress(RuntimeError):  # the loop is closed: the program is ending
             loop.call_soon_threadsafe(self._news.set)
-
-    def _drain(self) -> list[T]:
-        return [self._arrived.popleft() for _ in range(len(self._arrived))]
