@@ -2,7 +2,9 @@
 
 import pytest
 
-from localfp4.config import SamplingParams
+from localfp4.messages import Delta, ToolCall
+from localfp4.reports import Gauges
+from localfp4.settings import Settings
 from tests.tui.fakes import FakeBackend, FakeHistory
 from tests.tui.harness import chatting, in_event_loop
 
@@ -22,7 +24,9 @@ async def test_an_answer_appears_while_it_is_written() -> None:
 
 @in_event_loop
 async def test_every_turn_goes_into_the_next_request() -> None:
-    async with chatting(FakeBackend(["One.", "Two."]), system="Be brief.") as chat:
+    async with chatting(
+        FakeBackend(["One.", "Two."]), settings=Settings(system="Be brief.")
+    ) as chat:
         await chat.send("first")
         await chat.sees("One.", "stop")
         await chat.send("second")
@@ -51,7 +55,7 @@ async def test_escape_keeps_the_partial_answer_on_screen_and_in_context() -> Non
         await chat.send("go on")
         await chat.is_asked(2)
         assert chat.asked() == [("user", "count"), ("assistant", "One, two"), ("user", "go on")]
-        assert history.saved[1][-1]["content"] == "One, two"
+        assert history.saved[1] == chat.asked()
 
 
 @in_event_loop
@@ -94,42 +98,6 @@ async def test_escape_hands_waiting_messages_back_with_what_was_typed() -> None:
         await chat.sees("stopped", "idle")
         assert chat.prompt.text == "second\n\nthird\n\nfourth"
         assert len(chat.backend.requests) == 1
-
-
-@in_event_loop
-async def test_regenerating_replaces_the_last_answer() -> None:
-    history = FakeHistory()
-    async with chatting(FakeBackend(["Old words."]), history=history) as chat:
-        await chat.send("tell me")
-        await chat.sees("Old words.", "idle")
-        await chat.press("ctrl+r")
-        await chat.is_asked(2)
-        assert chat.asked() == [("user", "tell me")]
-        chat.backend.say("New words.")
-        chat.backend.finish()
-        await chat.sees("New words.", "idle")
-        assert "Old words." not in chat.text
-        assert [m["content"] for m in history.saved[1]] == ["tell me", "New words."]
-
-
-@pytest.mark.parametrize("end", ["stop", "fail"])
-@in_event_loop
-async def test_regenerating_in_vain_leaves_the_old_answer(end: str) -> None:
-    async with chatting(FakeBackend(["Old words."])) as chat:
-        await chat.send("tell me")
-        await chat.sees("Old words.", "idle")
-        await chat.press("ctrl+r")
-        await chat.is_asked(2)
-        await chat.sees_no("Old words.")
-        if end == "stop":
-            await chat.press("escape")
-        else:
-            chat.backend.fail("No pages left.")
-        await chat.sees("Old words.", "idle")
-        assert chat.prompt.text == ""
-        await chat.send("and then")
-        await chat.is_asked(3)
-        assert [text for _, text in chat.asked()] == ["tell me", "Old words.", "and then"]
 
 
 @in_event_loop
@@ -188,80 +156,71 @@ async def test_an_empty_answer_of_the_models_own_is_an_answer() -> None:
 
 @in_event_loop
 async def test_the_users_settings_stand_over_the_models_own() -> None:
-    user = SamplingParams(temperature=0.0, max_tokens=99)
-    async with chatting(FakeBackend(["A."]), sampling=user) as chat:
+    user = Settings(sampling={"temperature": 0.0, "max_tokens": 99})
+    async with chatting(FakeBackend(["A."]), settings=user) as chat:
         await chat.send("go")
         await chat.is_asked(1)
         sampling = chat.backend.requests[0].sampling
         assert (sampling.temperature, sampling.max_tokens, sampling.top_p) == (0.0, 99, 0.95)
 
 
+@pytest.mark.parametrize("end", ["stop", "die", "quit"])
 @in_event_loop
-async def test_every_turn_is_saved_and_a_new_chat_is_a_new_conversation() -> None:
+async def test_a_thought_without_an_answer_is_kept(end: str) -> None:
     history = FakeHistory()
-    async with chatting(FakeBackend(["One.", "Two."]), history=history) as chat:
-        await chat.send("first")
-        await chat.until(lambda: history.saved.get(1))
+    async with chatting(FakeBackend(), history=history) as chat:
+        await chat.send("why?")
+        await chat.is_asked(1)
+        chat.backend.think("Because")
+        await chat.sees("thinking")
+        if end == "stop":
+            await chat.press("escape")
+            await chat.sees("· stopped", "idle")
+        elif end == "die":
+            chat.backend.die()
+            await chat.sees("broken off", "The engine stopped")
+            assert chat.prompt.text == ""
+        else:
+            await chat.press("ctrl+q")
+    answer = history.kept[1].turns[-1]
+    assert (answer.role, answer.content, answer.reasoning) == ("assistant", "", "Because")
+
+
+@in_event_loop
+async def test_the_engines_death_hands_the_question_back_and_escape_survives_it() -> None:
+    async with chatting(FakeBackend()) as chat:
+        await chat.send("hello?")
+        await chat.is_asked(1)
+        chat.backend.die()
+        await chat.sees("The engine stopped")
+        await chat.until(lambda: chat.prompt.text == "hello?")
+        await chat.press("r")
         await chat.sees("idle")
-        await chat.press("ctrl+n")
-        await chat.sees_no("One.")
-        await chat.send("second")
-        await chat.until(lambda: history.saved.get(2))
-        assert [m["content"] for m in history.saved[1]] == ["first", "One."]
-        assert [m["content"] for m in history.saved[2]] == ["second", "Two."]
-        assert chat.asked() == [("user", "second")]
+        await chat.send("again")
+        await chat.is_asked(2)
+        assert chat.asked() == [("user", "again")]
 
 
 @in_event_loop
-async def test_a_new_chat_in_mid_answer_saves_the_part_and_needs_no_engine() -> None:
+async def test_calls_and_joules_are_kept_with_the_answer() -> None:
     history = FakeHistory()
     async with chatting(FakeBackend(), history=history) as chat:
-        chat.backend.obeys_cancel = False
-        await chat.send("first")
+        chat.backend.newest_gauges = Gauges("VRAM", 100, 50, energy_j=1000.0)
+        await chat.send("what is the weather?")
         await chat.is_asked(1)
-        chat.backend.say("Half")
-        await chat.sees("Half")
-        await chat.press("ctrl+n")
-        await chat.sees_no("Half")
-        await chat.send("second")
+        call = ToolCall(0, "id", "weather\x1b[1m", '{"in": "Oslo"}')
+        chat.backend.put(Delta(chat.backend.requests[0].id, "", (0,), tool_calls=(call,)))
+        await chat.sees("weather", "Oslo")
+        chat.backend.newest_gauges = Gauges("VRAM", 100, 50, energy_j=1042.0)
+        chat.backend.finish("tool_calls")
+        await chat.sees("42 J", "idle")
+        answer = history.kept[1].turns[-1]
+        assert [call.name for call in answer.tool_calls] == ["weather"]
+        assert answer.joules == 42
+        await chat.send("and now?")
         await chat.is_asked(2)
-        assert chat.backend.cancelled == [chat.backend.requests[0].id]
-        assert [m["content"] for m in history.saved[1]] == ["first", "Half"]
-
-
-@in_event_loop
-async def test_quitting_in_mid_answer_saves_the_part() -> None:
-    history = FakeHistory()
-    async with chatting(FakeBackend(), history=history) as chat:
-        await chat.send("first")
-        await chat.is_asked(1)
-        chat.backend.say("Half")
-        await chat.sees("Half")
-        await chat.press("ctrl+q")
-    assert [m["content"] for m in history.saved[1]] == ["first", "Half"]
-    assert chat.app.return_code == 0
-    assert chat.backend.closes >= 1
-
-
-@in_event_loop
-async def test_quitting_before_a_new_answer_begins_saves_the_old_one() -> None:
-    history = FakeHistory()
-    async with chatting(FakeBackend(["Old words."]), history=history) as chat:
-        await chat.send("tell me")
-        await chat.sees("Old words.", "idle")
-        await chat.press("ctrl+r")
-        await chat.is_asked(2)
-        await chat.press("ctrl+q")
-    assert [m["content"] for m in history.saved[1]] == ["tell me", "Old words."]
-
-
-@in_event_loop
-async def test_a_history_that_fails_is_told_once_and_the_chat_goes_on() -> None:
-    history = FakeHistory("The history /x cannot be written; run with --ephemeral.")
-    async with chatting(FakeBackend(["One.", "Two."]), history=history) as chat:
-        await chat.send("first")
-        await chat.sees("One.", "The history /x cannot be written")
-        await chat.send("second")
-        await chat.sees("Two.", "idle")
-        assert "cannot be written" not in chat.text
-        assert history.attempts == 1
+        chat.backend.newest_gauges = Gauges("VRAM", 100, 50, energy_j=3.0)  # the driver began anew
+        chat.backend.say("Rain")
+        chat.backend.finish()
+        await chat.until(lambda: len(history.kept[1].turns) == 4)
+        assert history.kept[1].turns[-1].joules == 0

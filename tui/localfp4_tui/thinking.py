@@ -1,19 +1,17 @@
 """What a model thought before it answered, as far as the screen shows it; no widgets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
-
-from localfp4.text.sanitize import TerminalSanitizer
 
 
 @dataclass
 class Thinking:
-    """The reasoning of one answer, sanitised.
+    """The reasoning of one answer.
 
     Attributes:
-        text: What was thought so far.
+        text: What was thought so far, sanitised.
         tokens: How many tokens that took.
-        duration_s: Seconds from the first piece to the last so far.
+        duration_s: Seconds spent on it so far.
         is_over: Whether the answer proper has begun.
     """
 
@@ -21,15 +19,14 @@ class Thinking:
     tokens: int = 0
     duration_s: float = 0.0
     is_over: bool = False
-    _began_s: float | None = None
-    _sanitizer: TerminalSanitizer = field(default_factory=TerminalSanitizer)
+    _newest_s: float | None = None
 
     def add(self, text: str, tokens: int) -> None:
         """Add a piece of reasoning."""
         now = monotonic()
-        self._began_s = now if self._began_s is None else self._began_s
-        self.duration_s = now - self._began_s
-        self.text += self._sanitizer.add(text)
+        self.duration_s += now - (now if self._newest_s is None else self._newest_s)
+        self._newest_s = now
+        self.text += text
         self.tokens += tokens
 
     @property
