@@ -1,11 +1,14 @@
 """Loading, failing to load, dying and starting again: told in words, and never a hang."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from localfp4.messages import LoadProgress
-from tests.tui.fakes import FakeBackend
+from localfp4.messages import LoadProgress, ModelInfo
+from localfp4.reports import Choice, Fit, ModelEntry, ModelFacts
+from localfp4_tui.widgets.welcome import context_of, weights_of
+from tests.tui.fakes import INFO, FakeBackend
 from tests.tui.harness import chatting, in_event_loop
 
 GB = 10**9
@@ -59,7 +62,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_quitting_returns_2(
     async with chatting(FakeBackend(load_steps=None), ready=False) as chat:
         chat.backend.fail_loading("No model [demo] in /models; run localfp4 ls.")
         await chat.sees("could not be loaded", "No model [demo] in /models", "Try again")
-        await chat.press("tab", "enter")
+        await chat.press("tab", "tab", "enter")
     assert chat.app.return_code == 2
     assert capsys.readouterr().err == "No model [demo] in /models; run localfp4 ls.\n"
 
@@ -161,3 +164,90 @@ async def test_quitting_does_not_wait_for_an_engine_that_ignores_a_stop() -> Non
         await chat.sees("stopping")
         await chat.press("ctrl+q")
     assert chat.app.return_code == 0
+
+
+@in_event_loop
+async def test_a_switch_that_fails_can_be_tried_again_and_gone_back_from() -> None:
+    backend = FakeBackend(["One.", "Two."], load_steps=None)
+    backend.entries = [ModelEntry("org/other-NVFP4")]
+    async with chatting(backend, ready=False) as chat:
+        backend.finish_loading()
+        await chat.sees("idle")
+        await chat.send("hello")
+        await chat.sees("One.")
+        await chat.send("/model org/other-NVFP4")
+        await chat.sees("Loading org/other-NVFP4", "One.")
+        assert chat.lines[0].lstrip().startswith("org/other-NVFP4")
+        assert "W4A16" not in chat.lines[0]
+        backend.fail_loading("It needs 19 GiB.")
+        await chat.sees("could not be loaded", "It needs 19 GiB.", "Back to demo (b)", "One.")
+        await chat.press("r")
+        await chat.sees("Loading org/other-NVFP4")
+        backend.fail_loading("It still needs 19 GiB.")
+        await chat.sees("It still needs 19 GiB.", "Back to demo (b)")
+        await chat.press("b")
+        await chat.sees("Loading demo")
+        assert backend.loaded == Choice("demo")
+        backend.finish_loading()
+        await chat.sees("demo is ready", "idle")
+        assert "could not be loaded" not in chat.text
+        await chat.send("go on")
+        await chat.sees("Two.")
+        assert [text for _, text in chat.asked()] == ["hello", "One.", "go on"]
+
+
+@in_event_loop
+async def test_from_a_model_that_cannot_be_loaded_another_can_be_chosen() -> None:
+    backend = FakeBackend(load_steps=None)
+    backend.entries = [ModelEntry("org/other")]
+    backend.facts["org/other"] = ModelFacts("qwen3", "BF16", 1, 1)
+    backend.fits["org/other"] = Fit(True, "", "cpu", 1, 1)
+    async with chatting(backend, ready=False, size=(60, 18)) as chat:
+        backend.fail_loading("There is no model demo.")
+        await chat.sees("There is no model demo.", "Try again (r)", "Other (o)", "Quit")
+        assert "Back to" not in chat.text
+        await chat.press("b")
+        await chat.press("o")
+        await chat.sees("Models", "org/other")
+        await chat.press("enter")
+        await chat.sees("Loading org/other")
+        backend.finish_loading()
+        await chat.sees("org/other is ready", "idle")
+
+
+@in_event_loop
+async def test_a_model_that_is_removed_in_mid_chat_is_told_when_it_is_restarted() -> None:
+    backend = FakeBackend(load_steps=None)
+    async with chatting(backend, ready=False) as chat:
+        backend.finish_loading()
+        await chat.sees("idle")
+        backend.is_alive = False
+        await chat.sees("The engine stopped", "The conversation is kept", "Restart (r)")
+        await chat.press("r")
+        backend.fail_loading("Model '/models/mine' was not found: no such folder.")
+        await chat.sees("could not be loaded", "'/models/mine' was not found", "Other (o)")
+
+
+@pytest.mark.parametrize(
+    ("info", "weights"),
+    [
+        (INFO, "8.2M parameters · NVFP4 W4A16 · 8 MB of RAM"),
+        (
+            replace(INFO, weight_bytes=33_000_000),
+            "8.2M parameters · NVFP4 W4A16 in its files · 33 MB of RAM as float32",
+        ),
+        (
+            replace(INFO, weight_bytes=16_400_000, weight_format="BF16", device="RTX 4070"),
+            "8.2M parameters · BF16 · 16 MB of VRAM",
+        ),
+    ],
+)
+def test_what_weights_take_is_told_as_it_is(info: ModelInfo, weights: str) -> None:
+    assert weights_of(info) == weights
+
+
+def test_the_room_for_conversations_is_told() -> None:
+    told = context_of(INFO)
+    assert told == "2k tokens of context · KV cache 50 MB, for 8 conversations at once"
+    alone = replace(INFO, kv_cache_tokens=2048)
+    assert context_of(alone) == "2k tokens of context · KV cache 50 MB"

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 from textual import on, work
 from textual.app import ComposeResult
+from textual.events import DescendantFocus
 from textual.message import Message
 from textual.screen import Screen
 
 from localfp4.errors import EngineDiedError, UserError
+from localfp4.reports import Choice
+from localfp4_tui.formatting import format_seconds, one_line
 from localfp4_tui.keys import key_name
 from localfp4_tui.session import ChatSession, EngineState
-from localfp4_tui.status import chat_status
+from localfp4_tui.status import chat_status, device_status
+from localfp4_tui.widgets.device_line import DeviceLine
+from localfp4_tui.widgets.key_bar import KeyBar
 from localfp4_tui.widgets.load_panel import LoadPanel
 from localfp4_tui.widgets.notice_bar import NoticeBar
 from localfp4_tui.widgets.prompt_area import PromptArea
@@ -45,6 +50,10 @@ class EngineScreen(Screen[None]):
         self.prompt = PromptArea()
         self._title_bar = TitleBar(session.model)
         self._status_line = StatusLine()
+        self._device_line = DeviceLine()
+        self._told_alarm = ""
+        self._loaded: Choice | None = None
+        self._way_back: Choice | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the screen, top to bottom."""
@@ -53,6 +62,8 @@ class EngineScreen(Screen[None]):
         yield self.notice
         yield self.prompt
         yield self._status_line
+        yield self._device_line
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Load the model and begin to watch the engine."""
@@ -60,17 +71,29 @@ class EngineScreen(Screen[None]):
         self.watch_engine()
 
     @work(exclusive=True, group="load")
-    async def load_model(self) -> None:
-        """Start or restart the engine, showing how far it is."""
-        panel = LoadPanel(self.session.model)
+    async def load_model(self, choice: Choice | None = None) -> None:
+        """Start or restart the engine, showing how far it is; the conversation stays.
+
+        Args:
+            choice: What to load from now on; ``None`` loads what was loaded before. Where another
+                one cannot be loaded, the way back to what ran last is offered.
+        """
+        if choice is not None and choice != self._loaded:
+            self._way_back = self._loaded
+        await self.query("LoadPanel, TroublePanel, Welcome").remove()
+        name = choice.model if choice is not None else self.session.model
+        panel = LoadPanel(name)
+        self._title_bar.show_name(name)
         await self.transcript.add(panel)
         self.show_state()
         try:
-            async for meter in self.session.load():
+            async for meter in self.session.load(choice):
                 panel.show(meter)
         except UserError as error:
             self._show_trouble("The model could not be loaded", str(error), "Try again")
         await panel.remove()
+        if self.session.state is EngineState.READY:
+            self._loaded, self._way_back = self.session.backend.choice(), None
         await self.show_loaded()
         self.show_state()
         if self.session.state is EngineState.READY:
@@ -85,14 +108,19 @@ class EngineScreen(Screen[None]):
                 await self.session.look()
             except EngineDiedError as error:
                 self.show_death(error)
-            self._status_line.show(chat_status(self.session))
+            self._show_status()
 
     @on(TroublePanel.Retried)
-    async def restart(self) -> None:
+    def restart(self) -> None:
         """Load the model again."""
-        await self.query(TroublePanel).remove()
         self.prompt.focus()
         self.load_model()
+
+    @on(TroublePanel.Returned)
+    def go_back(self) -> None:
+        """Load again what ran before."""
+        self.prompt.focus()
+        self.load_model(self._way_back)
 
     @on(TroublePanel.Left)
     async def action_leave(self) -> None:
@@ -101,8 +129,15 @@ class EngineScreen(Screen[None]):
 
     def show_state(self) -> None:
         """Show what the engine does and what keys do now."""
-        self._status_line.show(chat_status(self.session))
-        self.prompt.show_hints(self._hints())
+        self._title_bar.show_title(self.session.conversation.title)
+        self._show_status()
+        self._show_hints()
+
+    @on(DescendantFocus)
+    def _show_hints(self) -> None:
+        """Show what keys do in the prompt; with the focus elsewhere they are not to be had."""
+        if self.focused is self.prompt:
+            self.prompt.show_hints(self._hints())
 
     async def show_loaded(self) -> None:
         """Show the model in the title and, where nothing has been said, in the transcript."""
@@ -110,10 +145,14 @@ class EngineScreen(Screen[None]):
         if info is None or self.session.state is not EngineState.READY:
             return
         self._title_bar.show(info)
-        if info.notes:
-            self.notice.show(" ".join(info.notes), "warning")
-        if not self.query(UserTurn):
+        remarks = " ".join([*info.notes, info.remark_on_thinking(self.session.thinking)]).strip()
+        if remarks:
+            self.notice.show(remarks, "warning")
+        if not self.session.conversation.branch and not self.query(UserTurn):
             await self.transcript.add(Welcome(info))
+        elif not remarks:
+            took = format_seconds(info.load_s)
+            self.notice.show(f"{one_line(info.name)} is ready, loaded in {took}.")
 
     def show_death(self, error: EngineDiedError) -> None:
         """Tell that the engine has died, once."""
@@ -122,13 +161,28 @@ class EngineScreen(Screen[None]):
             explanation = f"{error} The conversation is kept."
             self._show_trouble("The engine stopped", explanation, "Restart")
 
+    def _show_status(self) -> None:
+        self._status_line.show(chat_status(self.session))
+        self._device_line.show(device_status(self.session))
+        alarm = self.session.telemetry.alarm or ""
+        if alarm == self._told_alarm:
+            return
+        if alarm:
+            self.notice.show(alarm, "warning")
+        else:
+            self.notice.withdraw(self._told_alarm)
+        self._told_alarm = alarm
+
     def _show_trouble(self, title: str, explanation: str, retry_label: str) -> None:
         self.notice.dismiss()
-        self.mount(TroublePanel(title, explanation, retry_label), before=self.notice)
+        back = self._way_back.model if self._way_back is not None else ""
+        self.mount(TroublePanel(title, explanation, retry_label, back), before=self.notice)
         self.show_state()
 
-    def _hints(self) -> str:
+    def _hints(self) -> list[str]:
+        """Return what keys and signs do now, the most important first."""
+        keys = [("prompt.send", "send"), ("prompt.newline", "line")]
         if self.session.exchange is not None:
-            return f"{key_name(self, 'chat.stop')} stop"
-        keys = (("prompt.send", "send"), ("prompt.newline", "new line"), ("chat.help", "keys"))
-        return " · ".join(f"{key_name(self, binding)} {word}" for binding, word in keys)
+            keys = [("chat.stop", "stop"), *keys]
+        named = [f"{key_name(self, binding)} {word}" for binding, word in keys]
+        return [*named, "/ command", "@ file", f"{key_name(self, 'chat.help')} keys"]
