@@ -26,20 +26,19 @@ def format_gib(count: float) -> str:
 def format_count(count: float) -> str:
     """Return a count with a metric suffix: ``812``, ``2.1k``, ``8.2M``, ``30.5B``."""
     for limit, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= limit:
+        if count >= 0.99995 * limit:  # as more than that rounds to it
             return f"{count / limit:.1f}".removesuffix(".0") + suffix
     return f"{count:.0f}"
 
 
 def format_seconds(seconds: float) -> str:
     """Return a duration: ``41 ms``, ``3.2 s``, ``12 s``, ``2 min 05 s``."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def format_rate(tokens_per_s: float) -> str:
