@@ -3,12 +3,13 @@
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from localfp4.config import SamplingParams
 from localfp4.errors import EngineDiedError, UserError
+from localfp4.history import Match, SavedConversation, Summary, Turn
 from localfp4.messages import (
-    ChatMessage,
     Delta,
     Event,
     Failed,
@@ -20,6 +21,7 @@ from localfp4.messages import (
     Started,
     Stats,
 )
+from localfp4.reports import Choice, Compared, Fit, Gauges, ModelEntry, ModelFacts
 
 INFO = ModelInfo(
     name="demo",
@@ -73,6 +75,14 @@ class FakeBackend:
         self.loads = 0
         self.closes = 0
         self.newest_stats: Stats | None = None
+        self.newest_gauges: Gauges | None = None
+        self.loaded = Choice(info.name)
+        self.entries: list[ModelEntry] = []
+        self.facts: dict[str, ModelFacts] = {}
+        self.fits: dict[str, Fit] = {}
+        self.downloads: dict[str, Iterator[LoadProgress]] = {}
+        self.sides: list[Compared | Exception | threading.Event] = []
+        self.compared: list[tuple[Choice, ...]] = []
         self.dropped_turns = dropped_turns
         self.obeys_cancel = True
         self.is_alive = False
@@ -84,11 +94,18 @@ class FakeBackend:
 
     # The protocol
 
-    def load(self) -> Iterator[LoadProgress]:
+    def load(self, choice: Choice | None = None) -> Iterator[LoadProgress]:
         self.loads += 1
+        self.is_alive = False
+        if choice is not None:
+            self.loaded = choice
+            self._info = replace(self._info, name=choice.model)
         steps = self._load_steps if self._load_steps is not None else self._waited_steps()
         yield from steps
         self.is_alive = True
+
+    def choice(self) -> Choice:
+        return self.loaded
 
     def info(self) -> ModelInfo:
         return self._info
@@ -117,6 +134,46 @@ class FakeBackend:
     def stats(self) -> Stats | None:
         return self.newest_stats
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        if not self.is_alive:
+            raise EngineDiedError("The engine is not running.")
+        return [len(text.split()) for text in texts]
+
+    def gauges(self) -> Gauges | None:
+        return self.newest_gauges
+
+    def models(self) -> list[ModelEntry]:
+        return self.entries
+
+    def describe(self, model: str) -> ModelFacts:
+        if model not in self.facts:
+            raise UserError(f"{model} is not on this computer yet.")
+        return self.facts[model]
+
+    def fit(self, choice: Choice) -> Fit:
+        if choice.model not in self.fits:
+            raise UserError(f"{choice.model} is not on this computer yet.")
+        fit = self.fits[choice.model]
+        return fit if choice.context is None else replace(fit, context_tokens=choice.context)
+
+    def download(self, model: str) -> Generator[LoadProgress, None, None]:
+        yield from self.downloads[model]
+
+    def compare(
+        self, request: Request, choices: Sequence[Choice]
+    ) -> Generator[Compared, None, None]:
+        self.requests.append(request)
+        self.compared.append(tuple(choices))
+        self.is_alive = False
+        for news in self.sides:
+            if isinstance(news, threading.Event):
+                news.wait()
+            elif isinstance(news, Exception):
+                raise news
+            else:
+                yield news
+        self.is_alive = True
+
     def alive(self) -> bool:
         return self.is_alive
 
@@ -137,6 +194,9 @@ class FakeBackend:
 
     def fail_loading(self, message: str) -> None:
         self._loading.put(UserError(message))
+
+    def put(self, event: Event) -> None:
+        self._newest().put(event)
 
     def say(self, text: str, *, tokens: int = 1) -> None:
         self._newest().put(Delta(self.requests[-1].id, text, token_ids=(0,) * tokens))
@@ -181,20 +241,86 @@ class FakeBackend:
 
 
 class FakeHistory:
-    """Keeps conversations in memory; with an error, it refuses to save."""
+    """Keeps conversations in memory; with an error, it refuses to write."""
 
     def __init__(self, error: str | None = None) -> None:
-        self.saved: dict[int, list[ChatMessage]] = {}
+        self.kept: dict[int, SavedConversation] = {}
         self.models: list[str] = []
         self.attempts = 0
-        self._error = error
+        self.preferences: dict[str, str] = {}
+        self.pieces: list[tuple[int, int, str, str]] = []
+        self.error = error
+
+    @property
+    def saved(self) -> dict[int, list[tuple[str, str]]]:
+        """Role and text of every turn of each conversation."""
+        return {
+            id_: [(turn.role, turn.content) for turn in kept.turns]
+            for id_, kept in self.kept.items()
+        }
 
     def start(self, model: str) -> int:
+        self._may_fail()
         self.models.append(model)
+        self.kept[len(self.models)] = SavedConversation(len(self.models), "", model, None, (), None)
         return len(self.models)
 
-    def save(self, conversation: int, messages: list[ChatMessage]) -> None:
+    def save(
+        self,
+        conversation: int,
+        turns: Sequence[Turn],
+        *,
+        leaf: int | None,
+        title: str,
+        model: str,
+        system: str | None,
+    ) -> None:
         self.attempts += 1
-        if self._error is not None:
-            raise UserError(self._error)
-        self.saved[conversation] = list(messages)
+        self._may_fail()
+        self.kept[conversation] = SavedConversation(
+            conversation, title, model, system, tuple(turns), leaf
+        )
+
+    def extend(self, conversation: int, turn: Turn, text: str, reasoning: str) -> None:
+        self._may_fail()
+        self.pieces.append((conversation, turn.id, text, reasoning))
+
+    def load(self, conversation: int) -> SavedConversation:
+        if conversation not in self.kept:
+            raise UserError(f"There is no conversation {conversation}.")
+        return self.kept[conversation]
+
+    def recent(self, limit: int = 200) -> list[Summary]:
+        return [_summary(kept) for kept in reversed(self.kept.values())][:limit]
+
+    def search(self, words: str, limit: int = 50) -> list[Match]:
+        return [
+            Match(_summary(kept), turn.id, turn.role, turn.content)
+            for kept in self.kept.values()
+            for turn in kept.turns
+            if words in turn.content
+        ][:limit]
+
+    def rename(self, conversation: int, title: str) -> None:
+        self._may_fail()
+        self.kept[conversation] = replace(self.kept[conversation], title=title)
+
+    def delete(self, conversation: int) -> None:
+        self._may_fail()
+        del self.kept[conversation]
+
+    def preference(self, name: str) -> str | None:
+        return self.preferences.get(name)
+
+    def prefer(self, name: str, value: str) -> None:
+        self._may_fail()
+        self.preferences[name] = value
+
+    def _may_fail(self) -> None:
+        if self.error is not None:
+            raise UserError(self.error)
+
+
+def _summary(kept: SavedConversation) -> Summary:
+    title = kept.title or next((t.content for t in kept.turns if t.role == "user"), "")
+    return Summary(kept.id, title, kept.model, len(kept.turns), "2026-01-02 03:04:05")

@@ -10,10 +10,15 @@ from typing import ParamSpec
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from localfp4.config import SamplingParams
+from localfp4.history import SavedConversation
+from localfp4.settings import Settings
 from localfp4_tui.app import ChatApp
+from localfp4_tui.history import History
+from localfp4_tui.screens.chat import ChatScreen
+from localfp4_tui.widgets.device_line import DeviceLine
 from localfp4_tui.widgets.prompt_area import PromptArea
-from tests.tui.fakes import FakeBackend, FakeHistory
+from localfp4_tui.widgets.status_line import StatusLine
+from tests.tui.fakes import FakeBackend
 
 PATIENCE_S = 30.0
 P = ParamSpec("P")
@@ -38,6 +43,13 @@ class Chat:
         self.backend = backend
 
     @property
+    def screen(self) -> ChatScreen:
+        """The chat, whatever lies over it."""
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    @property
     def prompt(self) -> PromptArea:
         return self.app.screen_stack[0].query_one(PromptArea)
 
@@ -52,7 +64,17 @@ class Chat:
 
     @property
     def status(self) -> str:
-        return self.lines[-1]
+        """The line of the engine."""
+        return self._line_of(StatusLine)
+
+    @property
+    def device(self) -> str:
+        """The line of the device, below that of the engine; empty where it is not shown."""
+        return self._line_of(DeviceLine)
+
+    def _line_of(self, kind: type[Widget]) -> str:
+        widget = self.app.screen_stack[0].query_one(kind)
+        return self.lines[widget.region.y] if widget.region.height else ""
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -61,6 +83,24 @@ class Chat:
         self.prompt.text = text
         self.prompt.focus()
         await self.pilot.press("enter")
+
+    async def ask(self, question: str, answer: str) -> None:
+        """Ask something, and wait until the answer is there and kept."""
+        self.backend.answers.append(answer)
+        await self.send(question)
+        await self.sees(answer, "idle")
+
+    async def select(self, turn: int) -> None:
+        """Select a turn by its id."""
+        self.screen.transcript.select(turn)
+        await self.selects(turn)
+
+    async def selects(self, turn: int) -> None:
+        """Wait until a turn is the selected one."""
+        transcript = self.screen.transcript
+        await self.until(
+            lambda: transcript.selected and transcript.selected is transcript.turn_widget(turn)
+        )
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for a condition; how long does not matter to what is tested."""
@@ -93,14 +133,14 @@ async def chatting(
     backend: FakeBackend,
     *,
     size: tuple[int, int] = (80, 24),
-    history: FakeHistory | None = None,
-    sampling: SamplingParams | None = None,
-    system: str | None = None,
+    history: History | None = None,
+    settings: Settings | None = None,
+    resume: SavedConversation | None = None,
     model: str = "demo",
     ready: bool = True,
 ) -> AsyncIterator[Chat]:
     """Run the app; with ``ready``, begin once the model is loaded."""
-    app = ChatApp(backend, model=model, history=history, sampling=sampling, system=system)
+    app = ChatApp(backend, model=model, history=history, settings=settings, resume=resume)
     async with app.run_test(size=size) as pilot:
         chat = Chat(app, pilot, backend)
         if ready:

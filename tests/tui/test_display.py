@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 from textual.events import Paste
-from textual.widgets import Button, Markdown
+from textual.widgets import Button
 
 from localfp4.messages import LoadProgress
+from localfp4_tui.widgets.key_bar import KeyHint
 from localfp4_tui.widgets.transcript import Transcript
-from tests.tui.fakes import INFO, STATS, FakeBackend
+from tests.tui.fakes import INFO, FakeBackend, FakeHistory
 from tests.tui.harness import chatting, in_event_loop
 
 HOSTILE = (
@@ -59,7 +60,7 @@ async def test_escape_sequences_from_elsewhere_never_reach_the_screen() -> None:
         await chat.sees("idle")
         shown += chat.text
         chat.prompt.clear()
-        chat.prompt.post_message(Paste(f"/{HOSTILE}"))
+        chat.prompt.post_message(Paste(f"/un{HOSTILE}"))
         await chat.until(lambda: "markup" in chat.prompt.text)
         await chat.press("enter")
         await chat.sees("There is no command")
@@ -77,13 +78,10 @@ async def test_reasoning_is_one_line_above_the_answer() -> None:
         await chat.send("2+2?")
         await chat.is_asked(1)
         chat.backend.think("Two and two.\n\x1b]0;owned\x07[red]They are ", tokens=7)
-        await chat.sees("◦ thinking", "7 tok · [red]They are")
+        await chat.sees("▸ thinking", "7 tok · [red]They are")
         assert "Two and two" not in chat.text
-        chat.backend.think("x" * 200, tokens=9)
-        await chat.sees("16 tok", "xxxx…")
         chat.backend.say("Four.")
-        await chat.sees("◦ thought", "16 tok", "Four.")
-        assert "xxxx" not in chat.text
+        await chat.sees("▸ thought", "7 tok", "Four.")
         chat.backend.finish()
         await chat.sees("idle")
         assert "owned" not in chat.text
@@ -97,20 +95,14 @@ async def test_an_answer_without_reasoning_has_no_line_for_it() -> None:
     async with chatting(FakeBackend(["Four."])) as chat:
         await chat.send("2+2?")
         await chat.sees("Four.", "idle")
-        assert "◦" not in chat.text
+        assert "▸" not in chat.text
 
 
 @in_event_loop
-async def test_a_link_is_shown_and_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_shows_where_it_leads() -> None:
     async with chatting(FakeBackend(["See [here](https://example.org/a?b=1)."])) as chat:
-        opened: list[str] = []
-        monkeypatch.setattr(chat.app, "open_url", lambda url, **_: opened.append(url))
         await chat.send("go")
-        await chat.sees("See here.", "idle")
-        link = chat.app.screen.query("MarkdownParagraph").last()
-        await chat.pilot.click(link, offset=(5, 0))
-        await chat.sees("The link leads to https://example.org/a?b=1")
-        assert opened == []
+        await chat.sees("See here (https://example.org/a?b=1).", "idle")
 
 
 ODD_MARKDOWN = [
@@ -132,11 +124,14 @@ async def test_odd_markdown_breaks_nothing() -> None:
         for text in ODD_MARKDOWN:
             await chat.send("go")
             await chat.sees("412 tok", "idle")
-            assert chat.app.screen.query(Markdown).last().source == text
+            assert chat.screen.session.conversation.branch[-1].content == text
             await chat.press("ctrl+n")
             await chat.sees("demo is ready")
         await chat.send("there?")
         await chat.sees("Still here.")
+
+
+SIZES = ((100, 30), (80, 24), (60, 18), (40, 10), (30, 14), (20, 6), (20, 5), (5, 2), (1, 1))
 
 
 @in_event_loop
@@ -146,14 +141,56 @@ async def test_every_size_is_survived() -> None:
         await chat.send("/bogus")
         chat.backend.is_alive = False
         await chat.until(lambda: isinstance(chat.app.focused, Button))
-        for size in ((100, 30), (80, 24), (60, 18), (40, 10), (20, 6), (20, 5), (5, 2), (1, 1)):
+        for size in SIZES:
             await chat.pilot.resize_terminal(*size)
-            await chat.press("f1")
             await chat.has_height(chat.app.screen, size[1])
             assert all(len(line) <= size[0] for line in chat.lines)
-            await chat.press("escape")
         await chat.press("r")
         await chat.until(lambda: chat.backend.loads == 2)
+
+
+OPENED = ("f1", "f2", "f3", "ctrl+o", "ctrl+s", "ctrl+p", "alt+up", "slash")
+
+
+@in_event_loop
+async def test_every_size_is_survived_by_what_lies_over_the_chat() -> None:
+    async with chatting(FakeBackend(["Some words."]), history=FakeHistory()) as chat:
+        await chat.send("go")
+        await chat.sees("Some words.", "idle")
+        for key in OPENED:
+            await chat.pilot.resize_terminal(80, 24)
+            await chat.press(key)
+            for size in ((60, 18), (20, 5), (1, 1)):
+                await chat.pilot.resize_terminal(*size)
+                await chat.has_height(chat.app.screen, size[1])
+                assert all(len(line) <= size[0] for line in chat.lines), key
+            await chat.press("escape")
+            chat.prompt.clear()
+
+
+@in_event_loop
+async def test_the_transcript_has_most_of_the_screen() -> None:
+    async with chatting(FakeBackend(), size=(80, 24)) as chat:
+        for size, rows in (((80, 24), 14), ((60, 18), 9), ((60, 10), 5), ((20, 5), 1)):
+            await chat.pilot.resize_terminal(*size)
+            await chat.has_height(chat.app.screen, size[1])
+            await chat.until(lambda: chat.screen.transcript.size.height >= rows)  # noqa: B023
+
+
+@in_event_loop
+async def test_the_keys_at_the_foot_can_be_clicked() -> None:
+    async with chatting(FakeBackend(["One."])) as chat:
+        await chat.send("go")
+        await chat.sees("One.", "idle", "F1 keys")
+        assert "back" not in chat.lines[-1]
+        hint = next(h for h in chat.screen.query(KeyHint) if "settings" in str(h.content))
+        await chat.pilot.click(hint)
+        await chat.sees("Settings of this chat")
+        await chat.press("escape")
+        await chat.press("alt+up")
+        await chat.until(lambda: "Esc back" in chat.lines[-1])
+        assert "y copy" in chat.lines[-1]
+        assert "settings" not in chat.lines[-1]
 
 
 @pytest.mark.parametrize("size", [(60, 18), (20, 6)])
@@ -190,7 +227,7 @@ async def test_a_long_answer_is_whole_and_its_end_is_in_view() -> None:
             chat.backend.say(" ".join(words[i : i + 10]) + ("\n\n" if i % 100 == 90 else " "))
         chat.backend.finish()
         await chat.sees("word2999", "412 tok")
-        assert chat.app.screen.query_one(Markdown).source.split() == words
+        assert chat.screen.session.conversation.branch[-1].content.split() == words
 
 
 @in_event_loop
@@ -206,50 +243,3 @@ async def test_the_transcript_stays_where_the_user_scrolled() -> None:
         chat.backend.say("\n\n".join(f"more {i}" for i in range(30)), tokens=500)
         await chat.until(lambda: "ctx 541/2k" in chat.status)
         assert chat.app.screen.query_one(Transcript).scroll_offset.y == place
-
-
-@in_event_loop
-async def test_the_status_line_in_every_phase() -> None:
-    async with chatting(FakeBackend(), size=(100, 30)) as chat:
-        assert chat.status.strip() == "idle │ ctx 0/2k ░░░░░ │ torch fp32"
-        chat.backend.newest_stats = replace(
-            STATS, phase="prefill", prefill_done=300, prefill_total=1000
-        )
-        await chat.send("go")
-        await chat.until(lambda: "prefill 30%" in chat.status)
-        chat.backend.newest_stats = STATS
-        chat.backend.say("Words", tokens=984)
-        await chat.until(
-            lambda: (
-                chat.status.strip()
-                == "decode │ 96 tok/s │ ctx 1k/2k ▓▓░░░ │ RAM 0.6/7.8G │ torch fp32"
-            )
-        )
-        chat.backend.finish()
-        await chat.until(
-            lambda: (
-                chat.status.strip()
-                == "idle │ 96 tok/s │ ctx 452/2k ▓░░░░ │ RAM 0.6/7.8G │ TTFT 41 ms │ torch fp32"
-            )
-        )
-
-
-@in_event_loop
-async def test_a_gpu_has_vram() -> None:
-    backend = FakeBackend(info=replace(INFO, device="NVIDIA GeForce RTX 4090"))
-    backend.newest_stats = STATS
-    async with chatting(backend) as chat:
-        await chat.sees("VRAM 0.6/7.8G", "RTX 4090")
-
-
-@in_event_loop
-async def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    async with chatting(FakeBackend(["Plain."])) as chat:
-        await chat.send("go")
-        await chat.sees("Plain.", "idle")
-        styles = [s.style for strip in chat.app.screen._compositor.render_strips() for s in strip]
-        colors = {color for style in styles if style for color in (style.color, style.bgcolor)}
-        triplets = [color.triplet for color in colors if color and color.triplet]
-        assert triplets
-        assert all(red == green == blue for red, green, blue in triplets)

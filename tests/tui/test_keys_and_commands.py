@@ -4,9 +4,12 @@ import pytest
 from textual.events import Key
 from textual.widgets import OptionList
 
+from localfp4.settings import Settings
 from localfp4_tui.commands import COMMANDS
-from tests.tui.fakes import STATS, FakeBackend
-from tests.tui.harness import chatting, in_event_loop
+from localfp4_tui.keys import bindings_of
+from localfp4_tui.screens.chat import ChatScreen
+from tests.tui.fakes import FakeBackend, FakeHistory
+from tests.tui.harness import Chat, chatting, in_event_loop
 
 
 @in_event_loop
@@ -99,39 +102,63 @@ async def test_the_last_answer_is_copied_as_markdown(how: str) -> None:
         assert chat.app.clipboard == "**Bold** words"
 
 
-@pytest.mark.parametrize("how", ["f1", "/help"])
 @in_event_loop
-async def test_the_help_lists_keys_and_commands(how: str) -> None:
-    async with chatting(FakeBackend(), size=(100, 40)) as chat:
-        if how == "f1":
-            await chat.press("f1")
-        else:
-            await chat.send("/help")
-        await chat.sees("^J or Shift+⏎", "New line", "^N", "New chat", "^Q")
-        await chat.sees(*(command.usage for command in COMMANDS))
+async def test_the_help_lists_keys_and_commands_and_can_be_searched() -> None:
+    async with chatting(FakeBackend(), size=(100, 30)) as chat:
+        await chat.send("/help")
+        await chat.sees("Keys and commands", "^J or Shift+⏎", "New line", "prompt.newline")
+        seen = chat.text
+        for _ in range(8):
+            await chat.press("pagedown")
+            await chat.pilot.pause()
+            seen += chat.text
+        rows = (*(f"/{c.name}" for c in COMMANDS), "On a selected turn", "1 … 9", "^Q", "[keys]")
+        assert [row for row in rows if row not in seen] == []
+        await chat.press("pageup", "up", *"new chat")
+        await chat.sees("^N", "New chat", "/new", "Start a new chat")
+        assert "^Q" not in chat.text
+        await chat.press("f1")
+        await chat.sees_no("Keys and commands")
+        await chat.pilot.resize_terminal(60, 18)
+        await chat.press("f1")
+        await chat.sees("Keys and commands", "prompt.send")
         await chat.press("escape")
         await chat.sees("Message")
 
 
+def test_every_command_has_an_action_and_a_name_of_its_own() -> None:
+    assert [c.name for c in COMMANDS if not hasattr(ChatScreen, f"action_{c.action}")] == []
+    assert len({command.name for command in COMMANDS}) == len(COMMANDS)
+
+
 @in_event_loop
-async def test_a_rebound_key_works_and_shows() -> None:
-    async with chatting(FakeBackend(), size=(100, 40)) as chat:
-        chat.app.set_keymap({"chat.help": "f9", "chat.new": "ctrl+t"})
-        await chat.press("f1")
+async def test_every_command_and_every_key_does_something_or_says_why_not() -> None:
+    async with chatting(FakeBackend(["One."] * 50), history=FakeHistory()) as chat:
+        for command in COMMANDS:
+            if command.name in ("exit", "help", "theme"):
+                continue
+            line = f"/{command.name} nothing.txt" if command.needs_argument else f"/{command.name}"
+            await chat.send(line)
+            await chat.until(lambda: _has_reacted(chat))
+            await _go_back(chat)
+        for binding in bindings_of(ChatScreen):
+            await chat.press(binding.key)
+            await chat.pilot.pause()
+            await _go_back(chat)
+        assert chat.app.return_code is None
+        assert chat.app.is_running
+
+
+def _has_reacted(chat: Chat) -> bool:
+    return not chat.prompt.text or chat.screen.notice.display or len(chat.app.screen_stack) > 1
+
+
+async def _go_back(chat: Chat) -> None:
+    while len(chat.app.screen_stack) > 1:
+        await chat.press("escape")
         await chat.pilot.pause()
-        assert "New chat" not in chat.text
-        await chat.press("f9")
-        await chat.sees("^T", "New chat", "F9")
-
-
-@in_event_loop
-async def test_the_figures_of_model_and_answer() -> None:
-    async with chatting(FakeBackend(["Ok."]), size=(100, 40)) as chat:
-        chat.backend.newest_stats = STATS
-        await chat.send("go")
-        await chat.sees("Ok.", "RAM 0.6/7.8G")
-        await chat.send("/stats")
-        await chat.sees("8.2M parameters", "torch fp32", "448 of 16384 tokens", "top_p 0.95")
+    await chat.press("escape")
+    chat.prompt.clear()
 
 
 @in_event_loop
@@ -147,6 +174,25 @@ async def test_settings_are_shown_and_changed_for_the_next_request() -> None:
         await chat.is_asked(1)
         sampling = chat.backend.requests[0].sampling
         assert (sampling.temperature, sampling.seed, sampling.top_p) == (0.0, 7, 0.95)
+        await chat.send("/set temperature model")
+        await chat.sees("temperature 0.6")
+
+
+@in_event_loop
+async def test_thinking_is_shown_set_and_sent() -> None:
+    async with chatting(FakeBackend(["A."] * 3), settings=Settings(thinking=True)) as chat:
+        sent = []
+        for line in ("/think", "/think off", "/think high"):
+            await chat.send(line)
+            await chat.sees(f"Thinking: {line.removeprefix('/think').strip() or 'on'} (")
+            await chat.send("go")
+            await chat.sees("idle", "A.")
+            await chat.until(lambda: not chat.screen.is_busy)
+            request = chat.backend.requests[-1]
+            sent.append((request.thinking, request.reasoning_effort))
+        assert sent == [(True, None), (False, None), (None, "high")]
+        await chat.send("/think sometimes")
+        await chat.sees("Thinking is auto, on, off, low, medium, high")
 
 
 SLIPS = [
@@ -156,7 +202,8 @@ SLIPS = [
     ("/set temperature", "/set temperature needs a value"),
     ("/set temperature nan", "temperature must be between 0 and 100, not nan."),
     ("/set heat 2", "There is no setting 'heat'; there are temperature,"),
-    ("/bogus", "There is no command /bogus; there are /help /new /regen"),
+    ("/bogus", "There is no command /bogus; there are /help, /model, /new"),
+    ("/sett top_p 1", "There is no command /sett; did you mean /set?"),
     ("/new now", "/new takes nothing after it."),
     ("/", "There is no command /; there are /help"),
 ]
@@ -204,15 +251,23 @@ async def test_new_regen_and_exit_as_commands() -> None:
 
 
 @in_event_loop
-async def test_the_palette_offers_the_commands() -> None:
+async def test_the_palette_offers_commands_and_keys_once_each() -> None:
     async with chatting(FakeBackend(), size=(100, 40)) as chat:
+        offered = [entry.title for entry in chat.app.get_system_commands(chat.screen)]
+        assert len(set(offered)) == len(offered)
+        assert {c.summary for c in COMMANDS} <= set(offered)
+        assert {"Fold or unfold the thinking", "Settings", "Screenshot"} <= set(offered)
         await chat.press("ctrl+p")
         await chat.until(lambda: chat.app.screen.query_one(OptionList).option_count)
-        await chat.sees("Copy the last answer", "Start a new chat", "Theme")
-        await chat.press(*"sampling")
+        await chat.sees("Copy the last answer", "/copy · ^Y")
+        await chat.press(*"sampling setting")
         await chat.until(lambda: chat.app.screen.query_one(OptionList).option_count == 1)
         await chat.press("enter")
-        await chat.until(lambda: chat.prompt.text == "/set ")
+        await chat.sees("temperature 0.6")
+        await chat.press("ctrl+p", *"attach a text")
+        await chat.until(lambda: chat.app.screen.query_one(OptionList).option_count == 1)
+        await chat.press("enter")
+        await chat.until(lambda: chat.prompt.text == "/file ")
 
 
 @in_event_loop

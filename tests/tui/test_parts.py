@@ -13,9 +13,17 @@ from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import LoadProgress
 from localfp4_tui import sampling
 from localfp4_tui.feed import Feed
-from localfp4_tui.formatting import bar, format_bytes, format_count, format_gib, format_seconds
+from localfp4_tui.formatting import (
+    bar,
+    format_bytes,
+    format_count,
+    format_gib,
+    format_seconds,
+    one_line,
+)
 from localfp4_tui.load_meter import LoadMeter
-from localfp4_tui.widgets.status_line import Status, status_content
+from localfp4_tui.thinking_choice import CHOICES, parse_choice, word_for
+from localfp4_tui.widgets.title_bar import title_content
 from tests.tui.harness import in_event_loop
 
 
@@ -30,10 +38,16 @@ from tests.tui.harness import in_event_loop
         (format_gib(2**30 * 0.05), "0.05"),
         (format_count(812), "812"),
         (format_count(2048), "2k"),
+        (format_count(999), "999"),
+        (format_count(999_960), "1M"),
         (format_count(30.5e9), "30.5B"),
         (format_seconds(0.0411), "41 ms"),
         (format_seconds(3.21), "3.2 s"),
         (format_seconds(59.4), "59 s"),
+        (format_seconds(0.9996), "1.0 s"),
+        (format_seconds(9.97), "10 s"),
+        (format_seconds(59.7), "1 min 00 s"),
+        (format_seconds(119.6), "2 min 00 s"),
         (format_seconds(125), "2 min 05 s"),
         (bar(0.5, 4), "▓▓░░"),
         (bar(7.0, 4), "▓▓▓▓"),
@@ -57,49 +71,60 @@ def test_the_meter_gives_speed_and_time_left_of_each_stage() -> None:
     assert meter.bytes_per_s == 100
 
 
-@settings(deadline=None)
-@given(
-    width=st.integers(0, 200),
-    tokens_per_s=st.floats(0, 1e5),
-    used=st.integers(0, 10**7),
-    most=st.integers(0, 10**6),
-    memory=st.integers(0, 10**12),
-    words=st.text(max_size=60),
-)
-def test_the_status_line_never_wraps(
-    width: int, tokens_per_s: float, used: int, most: int, memory: int, words: str
-) -> None:
-    status = Status(
-        "decode",
-        tokens_per_s=tokens_per_s,
-        ttft_s=0.1,
-        context_used=used,
-        context_max=most,
-        memory_used_bytes=memory // 2,
-        memory_total_bytes=memory,
-        kernel_path=words,
-    )
-    content = status_content(status, width)
-    assert content.cell_length <= max(width, len("decode"))
-    assert "\n" not in content.plain
-
-
 def test_only_what_the_user_chose_stands_over_the_model() -> None:
-    chosen = sampling.chosen_settings(SamplingParams(temperature=0.2, seed=3))
-    assert chosen == {"temperature": 0.2, "seed": 3}
     model = SamplingParams(temperature=0.6, top_k=20)
+    chosen = sampling.change(sampling.change({}, "temperature 0.2"), "seed=3")
+    assert chosen == {"temperature": 0.2, "seed": 3}
     assert sampling.merge(model, chosen) == SamplingParams(temperature=0.2, top_k=20, seed=3)
-    assert sampling.chosen_settings(None) == {}
+    assert sampling.change(chosen, "temperature model") == {"seed": 3}
+    assert sampling.change(chosen, "max-tokens off") == chosen | {"max_tokens": None}
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_a_setting_is_read_or_refused_in_a_sentence(text: str) -> None:
     try:
-        name, value = sampling.parse_setting(text)
+        overrides = sampling.change({}, text)
     except RequestError:
         return
-    assert getattr(sampling.merge(SamplingParams(), {name: value}), name) == value
+    sampling.merge(SamplingParams(), overrides)
+
+
+@pytest.mark.parametrize("word", CHOICES)
+def test_thinking_is_one_word(word: str) -> None:
+    choice = parse_choice(f" {word.upper()}")
+    assert word_for(choice.thinking, choice.reasoning_effort) == word
+
+
+def test_thinking_as_it_can_come_from_elsewhere() -> None:
+    assert word_for(True, "low") == "low"
+    assert word_for(False, "high") == "off"
+    with pytest.raises(RequestError, match="Thinking is auto, on, off"):
+        parse_choice("sometimes")
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (60, "Qwen · NVFP4 W4A16 · qwen3 8.2B · cpu ─────────── On joinery"),
+        (46, "Qwen · NVFP4 W4A16 · qwen3 8.2B ─── On joinery"),
+        (24, "Qwen ──────── On joinery"),
+        (18, "Qwen · NVFP4 W4A16"),
+        (8, "Qwen"),
+        (3, "Qw…"),
+        (0, ""),
+    ],
+)
+def test_the_title_bar_keeps_what_matters(width: int, expected: str) -> None:
+    facts = ["NVFP4 W4A16", "qwen3 8.2B", "cpu"]
+    assert title_content("Qwen", facts, "On joinery", width).plain == expected
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 120))
+def test_the_title_bar_never_wraps(model: str, title: str, width: int) -> None:
+    line = title_content(one_line(model), ["a fact", "字字"], one_line(title), width)
+    assert line.cell_length <= width
 
 
 @in_event_loop

@@ -1,48 +1,41 @@
 """Sampling settings of a chat: the model's defaults under what the user set; no widgets."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from localfp4.config import SamplingParams
 from localfp4.errors import RequestError
-
-Settings = dict[str, Any]
-"""Fields of :class:`SamplingParams` the user has set, by name."""
+from localfp4.settings import likely
 
 _WHOLE = ("max_tokens", "top_k", "seed")
-_FRACTIONAL = (
-    "temperature",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-)
 _UNSET = ("none", "off")
 _CAN_BE_UNSET = ("max_tokens", "seed")
-SETTABLE = ("temperature", "top_p", "top_k", "min_p", "max_tokens", "seed", *_FRACTIONAL[3:])
+_THE_MODELS = ("model", "default", "auto")
+
+SETTABLE = {
+    "temperature": "0 always takes the likeliest token",
+    "top_p": "keep the likeliest up to this total",
+    "top_k": "keep this many; 0 keeps all",
+    "min_p": "drop below this share of the likeliest",
+    "max_tokens": "longest answer, or off",
+    "seed": "makes an answer repeatable, or off",
+    "repetition_penalty": "above 1 discourages what occurred",
+    "presence_penalty": "discourages what was answered before",
+    "frequency_penalty": "the same, for each time",
+}
+"""The fields of :class:`SamplingParams` that a chat offers, and what they do in a few words."""
 
 
-def chosen_settings(sampling: SamplingParams | None) -> Settings:
-    """Return the fields of ``sampling`` that differ from the program's defaults.
-
-    The rest is left to the model's own defaults, which are not known before it is loaded.
-    """
-    if sampling is None:
-        return {}
-    neutral = SamplingParams()
-    values = {f.name: getattr(sampling, f.name) for f in fields(sampling)}
-    return {name: value for name, value in values.items() if value != getattr(neutral, name)}
-
-
-def merge(defaults: SamplingParams, settings: Mapping[str, Any]) -> SamplingParams:
+def merge(defaults: SamplingParams, overrides: Mapping[str, Any]) -> SamplingParams:
     """Return the model's defaults with the user's settings in their place."""
-    return replace(defaults, **settings)
+    return replace(defaults, **overrides)
 
 
-def parse_setting(text: str) -> tuple[str, int | float | None]:
-    """Read ``NAME VALUE`` (also ``NAME=VALUE``).
+def change(overrides: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a user's settings after ``NAME VALUE`` (also ``NAME=VALUE``).
+
+    The value ``model`` takes a setting back, so that the model's own holds.
 
     Raises:
         RequestError: Unknown name, or a value that is malformed or out of range.
@@ -50,18 +43,32 @@ def parse_setting(text: str) -> tuple[str, int | float | None]:
     name, _, value = text.strip().replace("=", " ", 1).partition(" ")
     name, value = name.replace("-", "_").lower(), value.strip()
     if name not in SETTABLE:
-        raise RequestError(f"There is no setting {name!r}; there are {', '.join(SETTABLE)}.")
+        raise RequestError(f"There is no setting {name!r}; {likely(name, SETTABLE)}")
     if not value:
         raise RequestError(f"/set {name} needs a value, as in “/set {name} {_example(name)}”.")
-    number = _parse_number(name, value)
+    others = {key: kept for key, kept in overrides.items() if key != name}
+    return others if value.lower() in _THE_MODELS else others | {name: parse_value(name, value)}
+
+
+def parse_value(name: str, text: str) -> int | float | None:
+    """Read the value of a setting; ``off`` is ``None`` where there need be none.
+
+    Raises:
+        RequestError: It is malformed or out of range.
+    """
+    number = _parse_number(name, text)
     merge(SamplingParams(), {name: number})  # raises for a value out of range
-    return name, number
+    return number
+
+
+def shown(value: float | None) -> str:
+    """Return a value as it is typed."""
+    return "off" if value is None else str(value)
 
 
 def describe(sampling: SamplingParams) -> str:
     """Return the settable values in one line."""
-    values = ((name, getattr(sampling, name)) for name in SETTABLE)
-    return " · ".join(f"{name} {'off' if value is None else value}" for name, value in values)
+    return " · ".join(f"{name} {shown(getattr(sampling, name))}" for name in SETTABLE)
 
 
 def _parse_number(name: str, value: str) -> int | float | None:

@@ -14,7 +14,7 @@ Section = tuple[str, list[tuple[str, str]]]
 
 
 class SheetScreen(ModalScreen[None]):
-    """Shows sections of rows; used for the help and for the figures of the model."""
+    """Shows sections of rows; used for the figures of the model."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,f1,q", "dismiss", "Close", id="sheet.close"),

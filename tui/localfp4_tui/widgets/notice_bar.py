@@ -20,6 +20,7 @@ class NoticeBar(Static):
     def __init__(self) -> None:
         super().__init__(markup=False)
         self.display = False
+        self._text = ""
         self._expiry: Timer | None = None
 
     def show(
@@ -28,12 +29,18 @@ class NoticeBar(Static):
         """Show a text that may come from outside."""
         self.set_class(severity == "warning", "-warning")
         self.set_class(severity == "error", "-error")
+        self._text = text
         self.update(sanitize(text))
         self.display = True
         if self._expiry is not None:
             self._expiry.stop()
         if severity == "info":
             self._expiry = self.set_timer(shown_s, self.dismiss)
+
+    def withdraw(self, text: str) -> None:
+        """Remove a notice that is no longer true, if it is the one that is shown."""
+        if self._text == text:
+            self.dismiss()
 
     def dismiss(self) -> None:
         """Remove the notice."""
