@@ -98,7 +98,7 @@ def locate(model: str) -> Source | HubModel:
     if model == DEMO:
         return _demo_folder()
     if not model.strip() or "\0" in model:
-        raise ModelNotFoundError("No model was named; try `localfp4 chat demo`.")
+        raise ModelNotFoundError("No model was named; try demo, the bundled model.")
     path = Path(expanduser(model))
     if _is_dir(path):
         return path
@@ -132,7 +132,7 @@ def _demo_folder() -> Path:
 
 def _not_found(model: str, path: Path) -> str:
     similar = similar_alias(model) or _similar_folder(model, path)
-    hint = f"Did you mean {shown(similar)}?" if similar else "Try `localfp4 chat demo`."
+    hint = f"Did you mean {shown(similar)}?" if similar else "Try demo, the bundled model."
     return (
         f"Model '{shown(model)}' was not found: no such folder, and model ids look like "
         f"org/name. {hint}"

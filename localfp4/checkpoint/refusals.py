@@ -50,7 +50,7 @@ def _sentence(repo_id: str, name: str, error: BaseException) -> str:
         case OfflineModeIsEnabled():
             return (
                 f"{name} is not in the local cache, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE "
-                "forbids downloading it; unset it, or try `localfp4 chat demo`."
+                "forbids downloading it; unset it, or try demo, the bundled model."
             )
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return (
@@ -75,7 +75,7 @@ def _unreachable(name: str) -> str:
 
     return (
         f"{shown(constants.ENDPOINT)} cannot be reached, and {name} is not in the local cache; "
-        "check the connection, or try `localfp4 chat demo`."
+        "check the connection, or try demo, the bundled model."
     )
 
 

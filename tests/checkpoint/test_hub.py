@@ -64,7 +64,7 @@ def test_names_that_are_neither_folders_nor_ids_are_refused(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["", "  ", "org/model\0", "\0"])
 def test_an_empty_name_is_refused(model: str) -> None:
-    with pytest.raises(ModelNotFoundError, match="No model was named"):
+    with pytest.raises(ModelNotFoundError, match="No model was named; try demo, the bundled model"):
         resolve(model)
 
 

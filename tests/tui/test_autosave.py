@@ -156,6 +156,45 @@ async def test_questions_without_an_answer_are_saved(key: str) -> None:
 
 
 @in_event_loop
+async def test_a_killed_process_loses_no_message_that_waited(tmp_path: Path) -> None:
+    with (
+        closing(SqliteHistory.open(tmp_path / "h.db")) as history,
+        closing(SqliteHistory.open(tmp_path / "h.db")) as other,
+    ):
+
+        def kept() -> list[str]:
+            """What is on the screen of one who goes on with it."""
+            return [turn.content for turn in Conversation.resumed(other.load(1)).branch]
+
+        async with chatting(FakeBackend(load_steps=None), history=history, ready=False) as chat:
+            await chat.send("early")
+            await chat.until(other.recent)
+            assert kept() == ["early"]
+            assert other.recent()[0].title == "early"
+            chat.backend.finish_loading()
+            await chat.is_asked(1)
+            await chat.send("second")
+            await chat.until(lambda: kept() == ["early", "", "second"])
+            chat.backend.say("One")
+            await chat.until(lambda: kept() == ["early", "One", "second"])
+            await chat.send("third")
+            await chat.until(lambda: kept() == ["early", "One", "second\n\nthird"])
+            await chat.press("up")
+            await chat.until(lambda: kept() == ["early", "One", "second"])
+            chat.prompt.text = ""
+            chat.backend.say(", two.")
+            await chat.until(lambda: kept() == ["early", "One, two.", "second"])
+            chat.backend.finish()
+            await chat.is_asked(2)
+            await chat.until(lambda: kept() == ["early", "One, two.", "second"])
+            await chat.send("withdrawn")
+            await chat.until(lambda: kept()[2:] == ["second", "", "withdrawn"])
+            await chat.press("escape")
+            await chat.until(lambda: chat.prompt.text and kept() == ["early", "One, two."])
+            assert len(other.load(1).turns) == 2
+
+
+@in_event_loop
 async def test_a_question_asked_while_the_model_loads_is_saved_when_the_user_leaves() -> None:
     history = FakeHistory()
     async with chatting(FakeBackend(load_steps=None), history=history, ready=False) as chat:

@@ -135,6 +135,9 @@ async def test_a_model_that_cannot_think_says_so() -> None:
         await chat.sees("Thinking: off (it answers at once).")
         await chat.send("/think on")
         await chat.sees("demo does not think before it answers")
+        await chat.press("f2")
+        await chat.sees("Settings of this chat", "this model does not think")
+        assert "it thinks before it answers" not in chat.text
 
 
 @in_event_loop

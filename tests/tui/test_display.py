@@ -152,6 +152,7 @@ async def test_every_size_is_survived() -> None:
 OPENED = ("f1", "f2", "f3", "ctrl+o", "ctrl+s", "ctrl+p", "alt+up", "slash")
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_every_size_is_survived_by_what_lies_over_the_chat() -> None:
     async with chatting(FakeBackend(["Some words."]), history=FakeHistory()) as chat:

@@ -95,6 +95,25 @@ def test_a_message_comes_back_with_its_files_folded_and_is_sent_the_same_again()
     assert draft.returned(long) == "[Pasted #3 +25000 characters]"
 
 
+def test_a_message_comes_back_with_its_pastes_folded_as_they_were() -> None:
+    draft = Draft()
+    first = draft.pasted("row\n" * 40, "")
+    shown = f"see {first} and {draft.pasted('y' * 1200, first)}; {draft.pasted('row', first)}"
+    sent = draft.complete(with_files(shown, [("a.md", "row\n" * 40)]))
+    later = draft.another()
+    back = "see [Pasted #1 +40 lines] and [Pasted #2 +1200 characters]; row\n\n[a.md #3 +40 lines]"
+    assert later.returned(sent) == back
+    assert later.complete(back) == sent
+    assert later.another().returned(" " + "row\n" * 39 + "row") == " [Pasted #1 +40 lines]"
+    assert Draft().returned(sent).startswith("see row"), "nothing was pasted here"
+
+
+def test_a_long_message_with_a_file_comes_back_whole() -> None:
+    draft = Draft()
+    sent = with_files("word " * 5000, [("a.md", "x\n")])
+    assert draft.complete(draft.returned(sent)) == sent
+
+
 # Files in a message
 
 

@@ -16,6 +16,7 @@ from localfp4_tui.feed import Feed
 from localfp4_tui.formatting import (
     bar,
     format_bytes,
+    format_changing_gib,
     format_count,
     format_gib,
     format_seconds,
@@ -36,6 +37,9 @@ from tests.tui.harness import in_event_loop
         (format_gib(2**30 * 16), "16"),
         (format_gib(2**30 * 0.62), "0.6"),
         (format_gib(2**30 * 0.05), "0.05"),
+        (format_changing_gib(2**30 * 4), "4.0"),
+        (format_changing_gib(2**30 * 4.1), "4.1"),
+        (format_changing_gib(2**30 * 0.05), "0.1"),
         (format_count(812), "812"),
         (format_count(2048), "2k"),
         (format_count(999), "999"),
@@ -64,6 +68,8 @@ def test_the_meter_gives_speed_and_time_left_of_each_stage() -> None:
     assert (meter.bytes_per_s, meter.remaining_s) == (None, None)
     meter.add(LoadProgress("Reading", 1_000_000_000, 4_000_000_000), 10.5)
     assert meter.figures() == ["25%", "1.00 GB of 4.00 GB", "2.00 GB/s", "1.5 s left"]
+    meter.add(LoadProgress("Reading", 4_000_000_000, 4_000_000_000), 12.0)
+    assert meter.figures() == ["100%", "4.00 GB of 4.00 GB", "2.00 GB/s"]
     meter.add(LoadProgress("Warming up"), 12.0)
     assert meter.figures() == []
     meter.add(LoadProgress("Copying", 500, 1000), 13.0)
@@ -77,6 +83,9 @@ def test_only_what_the_user_chose_stands_over_the_model() -> None:
     assert chosen == {"temperature": 0.2, "seed": 3}
     assert sampling.merge(model, chosen) == SamplingParams(temperature=0.2, top_k=20, seed=3)
     assert sampling.change(chosen, "temperature model") == {"seed": 3}
+    for word in ("", "off", "-1"):
+        with pytest.raises(RequestError, match="“/set temperature model” takes the model's own"):
+            sampling.change(chosen, f"temperature {word}")
     assert sampling.change(chosen, "max-tokens off") == chosen | {"max_tokens": None}
 
 

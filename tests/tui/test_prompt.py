@@ -113,13 +113,13 @@ async def test_a_megabyte_is_pasted_without_a_freeze_and_does_not_fit(line: str)
 
 
 @in_event_loop
-async def test_a_paste_that_comes_back_is_whole_and_a_very_long_one_folded_again() -> None:
+async def test_a_paste_that_comes_back_is_folded_again() -> None:
     async with chatting(FakeBackend(load_steps=None), ready=False) as chat:
         await paste(chat, "row\n" * 20)
         await chat.press("enter")
         await chat.sees("waiting for the model")
         await chat.press("up")
-        await chat.until(lambda: chat.prompt.text == "row\n" * 19 + "row")
+        await chat.until(lambda: chat.prompt.text == "[Pasted #1 +20 lines]")
         chat.prompt.clear()
         await paste(chat, "word " * 10_000)
         await chat.press("enter", "escape")
@@ -297,8 +297,8 @@ def test_a_text_is_written_in_an_editor(tmp_path: Path, monkeypatch: pytest.Monk
             await chat.until(lambda: "+12 lines" in chat.prompt.text)
             monkeypatch.setenv("EDITOR", editor(tmp_path, 'printf "more\\n" >> "$1"'))
             await chat.press("ctrl+g")
-            edited = "see " + "row\n" * 12 + "more"
-            await chat.until(lambda: chat.prompt.text == edited)
+            await chat.until(lambda: chat.prompt.text.endswith("+12 lines]more"))
+            edited = chat.prompt.text
             for script, words in EDITORS_THAT_FAIL:
                 monkeypatch.setenv("EDITOR", editor(tmp_path, script))
                 await chat.press("ctrl+g")
@@ -374,7 +374,7 @@ async def test_hints_are_left_out_rather_than_cut(width: int) -> None:
     async with chatting(FakeBackend(), size=(width, 18), ready=False) as chat:
         await chat.sees("⏎ send")
         line = next(line for line in chat.lines if "⏎ send" in line)
-        hints = ["⏎ send", "^J line", "/ command", "@ file", "F1 keys"]
+        hints = ["⏎ send", "^J line", "F1 keys", "/ command", "@ file"]
         shown = [hint for hint in hints if hint in line]
         assert shown == hints[: len(shown)]
         assert "…" not in line

@@ -234,12 +234,15 @@ async def test_a_chat_that_was_deleted_meanwhile_is_told_and_the_present_one_sta
 async def test_a_chat_is_gone_on_with_while_the_model_loads(history: FakeHistory) -> None:
     backend = FakeBackend(load_steps=None)
     async with chatting(backend, history=history, ready=False) as chat:
+        chats = len(history.kept)
         await chat.send("later")
+        await chat.until(lambda: len(history.kept) > chats and history.kept[chats + 1].turns)
         await chat.press("ctrl+s")
         await chat.sees("Cats")
-        await chat.press("down", "enter")
+        await chat.press("down", "down", "enter")
         await chat.sees("An animal.")
         assert chat.prompt.text == "later"
+        await chat.until(lambda: not history.kept[chats + 1].turns)
         backend.finish_loading()
         await chat.sees("idle", "An animal.")
 

@@ -236,7 +236,9 @@ async def test_the_status_in_every_phase() -> None:
         await chat.until(lambda: "loading 17%" in chat.status)
         backend.report(LoadProgress("reading weights", 3 * 10**9, 6 * 10**9))
         await chat.until(lambda: "GB/s · " in chat.status and " left" in chat.status)
-        await chat.until(lambda: "█ engine 2 ░ other 1 · free 13" in chat.device)
+        await chat.until(lambda: "█ engine 2.0 ░ other 1.0 · free 13.0" in chat.device)
+        backend.report(LoadProgress("allocating the KV cache"))
+        await chat.until(lambda: chat.status.strip() == "loading allocating the KV cache")
         backend.newest_gauges = CARD
         backend.finish_loading()
         await chat.until(lambda: chat.status.strip().startswith("idle │ ctx 0/16.4k ░░░░░ 0% │"))
@@ -275,7 +277,7 @@ async def test_nothing_is_made_up_where_nothing_is_known() -> None:
         assert "limit" not in chat.status
         assert not [sign for sign in ("°", "VRAM", " J") if sign in chat.text]
         chat.backend.newest_gauges = Gauges("RAM", 8 * GIB, 3 * GIB, GIB)
-        await chat.until(lambda: "RAM 3/8G" in chat.device)
+        await chat.until(lambda: "RAM 3.0/8G" in chat.device)
         assert not [sign for sign in ("°", " W", " J", "%", "VRAM") if sign in chat.device]
 
 

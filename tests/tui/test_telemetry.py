@@ -1,9 +1,11 @@
 """The figures of engine and device: followed live, looked up, and measured."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from textual.events import Key
 
 from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import Delta, Event, Failed, Finished, ModelInfo, Request, Started
@@ -61,6 +63,8 @@ async def test_the_figures_are_followed_live_at_every_size(size: tuple[int, int]
         backend.newest_gauges = replace(CARD, energy_j=1038.0)
         backend.finish()
         await chat.sees("Of limit", "81%", "41 ms", "38 J, 0.092 J a token")
+        backend.newest_stats = replace(GUESSING, kv_used_tokens=0)
+        await chat.sees("0 of 16384 while idle")
         await chat.press("f3")
         await chat.until(lambda: not isinstance(chat.app.screen, TelemetryScreen))
 
@@ -148,6 +152,29 @@ async def test_a_measurement_is_ended_by_escape_and_told_where_it_fails() -> Non
         await chat.is_asked(4)
         chat.backend.die("The engine was killed.")
         await chat.sees("The engine was killed.")
+
+
+@in_event_loop
+async def test_what_is_typed_right_after_a_measurement_was_ended_goes_to_the_prompt() -> None:
+    told, telling = threading.Event(), threading.Event()
+
+    class Slow(FakeBackend):
+        def cancel(self, request_id: str) -> None:
+            telling.set()
+            assert told.wait(10)
+            super().cancel(request_id)
+
+    async with chatting(Slow(info=MODEL)) as chat:
+        await chat.send("/bench")
+        await chat.is_asked(1)
+        driver = chat.app._driver
+        assert driver is not None
+        for key in ("escape", "slash", "t", "i", "t", "l", "e", "enter"):  # at once, as a paste is
+            driver.send_message(Key(key, {"slash": "/", "enter": "\r"}.get(key, key)))
+        await chat.sees("This chat has no name yet")
+        await chat.until(telling.is_set)
+        told.set()
+        await chat.until(lambda: chat.backend.cancelled)
 
 
 @in_event_loop

@@ -173,7 +173,12 @@ class ChatApp(App[None]):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run an action; what a user can mend is told in the chat."""
+        """Run an action; what a user can mend is told in the chat.
+
+        A warning that is shown there goes away then, unless the action is one of writing.
+        """
+        if self.screen is self._chat and not isinstance(default_namespace, TextArea):
+            self._chat.notice.end_trouble()
         try:
             return await super().run_action(action, default_namespace, namespaces)
         except UserError as error:

@@ -1,13 +1,13 @@
 """Keeps a conversation in the history while it grows; no widgets, no SQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
 
 from localfp4.errors import ChangedElsewhereError, UserError
 from localfp4.history import Turn
-from localfp4_tui.conversation import Conversation
+from localfp4_tui.conversation import Conversation, title_of
 from localfp4_tui.history import History
 
 
@@ -78,23 +78,27 @@ class Autosave:
             self._growing = GrowingAnswer(turn, write, self._writing)
         return self._growing
 
-    async def save(self, conversation: Conversation, model: str) -> None:
+    async def save(
+        self, conversation: Conversation, model: str, to_come: Sequence[Turn] = ()
+    ) -> None:
         """Write a conversation, giving it an id at the first time that it has turns.
 
         Args:
             conversation: What to keep.
             model: Who it is held with.
+            to_come: Turns that are kept with it and are none of it yet, each after the one before.
 
         Raises:
             UserError: It could not be written, for the first time since it could be; or it was
                 changed in another window, and is kept as a conversation of its own from now on.
         """
-        turns = conversation.all_turns
+        turns = [*conversation.all_turns, *to_come]
+        leaf = to_come[-1].id if to_come else conversation.leaf
         if self._history is None or not (turns or conversation.saved_as):
             return
         try:
             is_apart = await asyncio.to_thread(
-                self._write, self._history, conversation, turns, model
+                self._write, self._history, conversation, turns, leaf, model
             )
         except UserError:
             if not self._is_failing:
@@ -109,7 +113,12 @@ class Autosave:
             )
 
     def _write(
-        self, history: History, conversation: Conversation, turns: list[Turn], model: str
+        self,
+        history: History,
+        conversation: Conversation,
+        turns: list[Turn],
+        leaf: int | None,
+        model: str,
     ) -> bool:
         """Write a conversation, and return whether that had to be beside what it was saved as."""
         with self._writing:
@@ -118,8 +127,8 @@ class Autosave:
             save = partial(
                 history.save,
                 turns=self._with_growing(turns),
-                leaf=conversation.leaf,
-                title=conversation.title,
+                leaf=leaf,
+                title=conversation.title or (title_of(turns[0].content) if turns else ""),
                 model=model,
                 system=conversation.system,
             )

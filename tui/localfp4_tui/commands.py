@@ -37,7 +37,7 @@ COMMANDS = (
     SlashCommand("sessions", "sessions", "Go on with an earlier chat", "[WORDS]"),
     SlashCommand("title", "title", "Name this chat", "[TEXT]"),
     SlashCommand("system", "system", "Show, set or (with -) remove the system prompt", "[TEXT]"),
-    SlashCommand("set", "set", "Show or change a sampling setting", "[NAME VALUE]"),
+    SlashCommand("set", "set", "Show or change a sampling setting", "[NAME VALUE|model]"),
     SlashCommand("think", "think", "Have the model think first, or not", "[on|off|auto]"),
     SlashCommand("file", "file", "Attach a text file", "PATH", needs_argument=True),
     SlashCommand("regen", "regenerate", "Answer the last message again"),

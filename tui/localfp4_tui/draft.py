@@ -3,8 +3,10 @@
 Knows folded passages and attached files; no widgets, no engine.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from localfp4.errors import RequestError
 from localfp4.text.sanitize import sanitize
@@ -15,12 +17,15 @@ from localfp4_tui.attachments import (
     with_files,
     written_mentions,
 )
-from localfp4_tui.folds import Folds, line_count
+from localfp4_tui.folds import Folds, is_long, line_count, size_in_words
 from localfp4_tui.formatting import count_of
 from localfp4_tui.plain_text import is_binary, plain
 from localfp4_tui.text_files import Stamp, read_text_file
 
 MOST_PASTED = 4_000_000
+MOST_REMEMBERED = 8
+"""Pastes that are known again in a message that comes back."""
+
 LONGEST_UNFOLDED = 20_000
 """Characters of a text that comes back which the prompt still wraps in a few milliseconds."""
 
@@ -42,6 +47,15 @@ class Attached:
     stamp: Stamp
 
 
+class _Passage(NamedTuple):
+    """What is to be folded in a text: where it is, what it is called, and its size in words."""
+
+    start: int
+    end: int
+    name: str
+    size: str
+
+
 class Draft:
     """The long text behind the prompt.
 
@@ -52,6 +66,7 @@ class Draft:
     def __init__(self) -> None:
         self.reader = "The model"
         self._folds = Folds()
+        self._pastes: deque[str] = deque(maxlen=MOST_REMEMBERED)
         self._seen: dict[str, Stamp | None] = {}
 
     def pasted(self, text: str, beside: str) -> str:
@@ -66,24 +81,29 @@ class Draft:
             raise RequestError(f"What was pasted has {count}; the prompt takes {most} at most.")
         if is_binary(text):
             raise RequestError("What was pasted is binary data, not text; nothing was inserted.")
-        return self._folds.fold_if_long(plain(text), beside=beside)
+        text = plain(text)
+        if is_long(text):
+            self._pastes.append(text)
+        return self._folds.fold_if_long(text, beside=beside)
 
     def returned(self, text: str, beside: str = "") -> str:
         """Return what goes into the prompt for a message that comes back.
 
-        Files are folded as they were sent, and everything where it is too long to be worked on.
+        Files and pastes are folded as they were, and all of it where the rest is too long to be
+        worked on.
         """
         text = sanitize(text)
+        beside += text
         parts: list[str] = []
         end = 0
-        for block in blocks(text):
-            size = count_of(line_count(block.text), "line")
-            passage = text[block.start : block.end]
-            label = self._folds.fold(passage, block.name, size=size, beside=beside)
-            parts += [text[end : block.start], label]
-            end = block.end
-        text = "".join([*parts, text[end:]])
-        return self._folds.fold(text, beside=beside) if len(text) > LONGEST_UNFOLDED else text
+        for passage in sorted([*_files_in(text), *_found(self._pastes, text)]):
+            if passage.start >= end:
+                within = text[passage.start : passage.end]
+                label = self._folds.fold(within, passage.name, size=passage.size, beside=beside)
+                parts += [text[end : passage.start], label]
+                end = passage.end
+        shown = "".join([*parts, text[end:]])
+        return self._folds.fold(text, beside=beside) if len(shown) > LONGEST_UNFOLDED else shown
 
     def expanded(self, text: str) -> str:
         """Return a text with all that is folded in it."""
@@ -149,8 +169,9 @@ class Draft:
         return [*self._folds.spans(line), *mention_spans(line, self._seen)]
 
     def another(self) -> "Draft":
-        """Return an empty draft for the same reader."""
+        """Return an empty draft for the same reader, which knows what was pasted before."""
         draft = Draft()
+        draft._pastes = self._pastes
         draft.reader = self.reader
         return draft
 
@@ -168,3 +189,19 @@ class Draft:
             file = read_text_file(mention.path, mention.name, reader=self.reader)
             files[mention.name] = Attached(mention.name, file.text, file.stamp)
         return list(files.values())
+
+
+def _files_in(text: str) -> Iterator[_Passage]:
+    for block in blocks(text):
+        size = count_of(line_count(block.text), "line")
+        yield _Passage(block.start, block.end, block.name, size)
+
+
+def _found(pastes: Iterable[str], text: str) -> Iterator[_Passage]:
+    """Yield where a text holds what was pasted, from left to right; its ends may be stripped."""
+    forms = {form for paste in pastes for form in (paste, paste.strip()) if form}
+    end = 0
+    while starts := [(at, -len(form)) for form in forms if (at := text.find(form, end)) >= 0]:
+        start, length = min(starts)
+        end = start - length
+        yield _Passage(start, end, "Pasted", size_in_words(text[start:end]))

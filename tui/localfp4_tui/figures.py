@@ -1,5 +1,6 @@
 """What is known of the model, its memory and its speed, a name and a value each; no widgets."""
 
+from localfp4.messages import Stats
 from localfp4.reports import Gauges
 from localfp4_tui import sampling
 from localfp4_tui.formatting import (
@@ -49,7 +50,7 @@ def memory_rows(session: ChatSession) -> Rows:
     if (gauges := session.gauges) is not None:
         rows += device_rows(gauges)
     if (stats := session.stats) is not None:
-        rows.append(("KV in use", f"{stats.kv_used_tokens} of {stats.kv_total_tokens} tokens"))
+        rows.append(("KV in use", kv_in_use(stats, " tokens")))
     return rows
 
 
@@ -105,6 +106,12 @@ def guesses(accepted: int, drafted: int) -> str:
     return f"{accepted} of {drafted} tokens ({accepted / drafted:.0%})"
 
 
+def kv_in_use(stats: Stats, unit: str = "") -> str:
+    """Return how much of the KV cache answers under way hold: none, however long the chat is."""
+    idle = "" if stats.kv_used_tokens else " while idle"
+    return f"{stats.kv_used_tokens} of {stats.kv_total_tokens}{unit}{idle}"
+
+
 def live_rows(session: ChatSession) -> Rows:
     """Return the figures that change while an answer is written, in few words."""
     rows: Rows = []
@@ -114,7 +121,7 @@ def live_rows(session: ChatSession) -> Rows:
         used = exchange.context_tokens if exchange else session.context_tokens
         rows.append(("Context", f"{used} of {info.max_model_len}"))
     if stats is not None:
-        rows.append(("KV in use", f"{stats.kv_used_tokens} of {stats.kv_total_tokens}"))
+        rows.append(("KV in use", kv_in_use(stats)))
     if finished is not None:
         speed = finished.decode_tokens_per_s
         rows.append(("Decode", format_rate(speed)))

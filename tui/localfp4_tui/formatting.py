@@ -23,6 +23,11 @@ def format_gib(count: float) -> str:
     return f"{gib:.1f}".removesuffix(".0")
 
 
+def format_changing_gib(count: float) -> str:
+    """Return GiB for a figure that is followed live, always with one decimal: ``4.0``, ``4.1``."""
+    return f"{count / GIB:.1f}"
+
+
 def format_count(count: float) -> str:
     """Return a count with a metric suffix: ``812``, ``2.1k``, ``8.2M``, ``30.5B``."""
     for limit, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):

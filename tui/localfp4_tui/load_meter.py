@@ -42,10 +42,10 @@ class LoadMeter:
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds left of the stage at its mean speed, or ``None`` where that is unknown."""
+        """Seconds left of the stage at its mean speed, or ``None`` if unknown or nothing is left."""
         speed = self.bytes_per_s
         left = self.progress.total_bytes - self.progress.done_bytes
-        return left / speed if speed and left >= 0 else None
+        return left / speed if speed and left > 0 else None
 
     def figures(self) -> list[str]:
         """Return what is known in words: share, bytes, speed and time left."""

@@ -45,9 +45,15 @@ def change(overrides: Mapping[str, Any], text: str) -> dict[str, Any]:
     if name not in SETTABLE:
         raise RequestError(f"There is no setting {name!r}; {likely(name, SETTABLE)}")
     if not value:
-        raise RequestError(f"/set {name} needs a value, as in “/set {name} {_example(name)}”.")
+        needs = f"/set {name} needs a value, as in “/set {name} {_example(name)}”."
+        raise RequestError(f"{needs} {_way_back(name)}")
     others = {key: kept for key, kept in overrides.items() if key != name}
-    return others if value.lower() in _THE_MODELS else others | {name: parse_value(name, value)}
+    if value.lower() in _THE_MODELS:
+        return others
+    try:
+        return others | {name: parse_value(name, value)}
+    except RequestError as error:
+        raise RequestError(f"{error} {_way_back(name)}") from None
 
 
 def parse_value(name: str, text: str) -> int | float | None:
@@ -80,6 +86,10 @@ def _parse_number(name: str, value: str) -> int | float | None:
         kind = "a whole number" if name in _WHOLE else "a number"
         off = " or off" if name in _CAN_BE_UNSET else ""
         raise RequestError(f"{name} must be {kind}{off}, not {value!r}.") from None
+
+
+def _way_back(name: str) -> str:
+    return f"“/set {name} model” takes the model's own."
 
 
 def _example(name: str) -> str:

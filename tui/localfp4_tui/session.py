@@ -52,6 +52,7 @@ class ChatSession(EngineSession):
         history: Where conversations are kept, or ``None``.
         conversation: What is on the screen.
         exchange: The answer being written.
+        unsent: What waits to be sent; kept as a turn without an answer until it is.
         finished: Figures of the last complete answer of this conversation.
         context_tokens: Length of the conversation in tokens, as far as known.
         heats: How probable the tokens of answers were, where that was recorded.
@@ -80,6 +81,7 @@ class ChatSession(EngineSession):
             else Conversation(sanitize(settings.system or "") or None)
         )
         self.exchange: Exchange | None = None
+        self.unsent = ""
         self.finished: Finished | None = None
         self.context_tokens = 0
         self.heats = Heats()
@@ -92,6 +94,7 @@ class ChatSession(EngineSession):
         self._request_numbers = itertools.count(1)
         self._before = _Before(None, "")
         self._kept: Exchange | None = None
+        self._saving = asyncio.Lock()
 
     @property
     def sampling(self) -> SamplingParams:
@@ -172,11 +175,10 @@ class ChatSession(EngineSession):
         """Be done with the exchange that was kept; the next one may begin."""
         self.exchange = None
 
-    async def put_away(self, unsent: str = "") -> None:
+    async def put_away(self) -> None:
         """Stop the answer under way, keep what there is of it and the question, and save.
 
-        Args:
-            unsent: What the user wanted to say next; kept as a turn without an answer.
+        What waits to be sent becomes a turn without an answer.
 
         Raises:
             UserError: It could not be saved.
@@ -190,18 +192,20 @@ class ChatSession(EngineSession):
                 self._restore(with_question=True)
             else:
                 self.conversation.put(turn)
+        unsent, self.unsent = self.unsent, ""
         if unsent:
             self.conversation.add("user", unsent)
             self._give_title()
         await self.save()
 
     async def save(self) -> None:
-        """Keep the conversation as it is.
+        """Keep the conversation as it is, with what waits to be sent.
 
         Raises:
             UserError: It could not be saved. Raised once, until it works again.
         """
-        await self.autosave.save(self.conversation, self.model)
+        async with self._saving:  # an older state is not to be written over a newer one
+            await self.autosave.save(self.conversation, self.model, self._to_come())
 
     def begin_conversation(self, conversation: Conversation | None = None) -> None:
         """Put a conversation in the place of the present one.
@@ -241,6 +245,20 @@ class ChatSession(EngineSession):
             gauges=self.gauges,
         )
         self.telemetry.add(sample, info)
+
+    def _to_come(self) -> list[Turn]:
+        """Return what waits to be sent as a turn, after the answer that is being written."""
+        if not self.unsent:
+            return []
+        exchange, conversation = self.exchange, self.conversation
+        turns = []
+        after = conversation.leaf
+        if exchange is not None and exchange is not self._kept and exchange.turn.role != "summary":
+            after = exchange.turn.id
+            if after not in conversation:
+                turns.append(exchange.turn)
+        newest = max((turn.id for turn in [*conversation.all_turns, *turns]), default=0)
+        return [*turns, Turn(newest + 1, after, "user", self.unsent)]
 
     def _request(self, *, continues: bool = False) -> Request:
         sampling = self.sampling

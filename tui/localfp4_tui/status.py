@@ -1,5 +1,6 @@
 """What the two lines of the status show, read off its session; no widgets."""
 
+from localfp4_tui.load_meter import LoadMeter
 from localfp4_tui.memory_split import memory_split
 from localfp4_tui.session import ChatSession, EngineState
 from localfp4_tui.widgets.device_line import DeviceStatus
@@ -50,14 +51,21 @@ def _phase(session: ChatSession) -> tuple[Phase, tuple[str, ...]]:
     if session.state is EngineState.DOWN:
         return "stopped", ()
     if session.state is EngineState.LOADING:
-        figures = session.meter.figures()
-        return "loading", (*figures[:1], *figures[2:])
+        return "loading", _loading(session.meter)
     exchange = session.exchange
     if exchange is None:
         return "idle", ()
     if exchange.output_tokens or exchange.text:
         return "decode", ("(stopping)",) if exchange.is_stopping else ()
     return "prefill", _prefill_share(session)
+
+
+def _loading(meter: LoadMeter) -> tuple[str, ...]:
+    """Return the share, speed and time left of a stage, or its words where it has no bytes."""
+    if meter.share is None:
+        return (meter.progress.stage,)
+    figures = meter.figures()
+    return (*figures[:1], *figures[2:])
 
 
 def _prefill_share(session: ChatSession) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from localfp4.errors import RequestError
+from localfp4.messages import Thinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,16 @@ CHOICES = {
     "medium": ThinkingChoice(None, "medium", "some, for models that can be told"),
     "high": ThinkingChoice(None, "high", "a lot, for models that can be told"),
 }
+
+
+def remarks(thinks: Thinks) -> dict[str, str]:
+    """Return what each word means to a model, which may not heed it."""
+    meant = {word: choice.remark for word, choice in CHOICES.items()}
+    if thinks == "never":
+        meant |= dict.fromkeys(("on", "low", "medium", "high"), "this model does not think")
+    elif thinks == "always":
+        meant["off"] = "this model always thinks"
+    return meant
 
 
 def parse_choice(text: str) -> ThinkingChoice:

@@ -78,6 +78,7 @@ class AnsweringScreen(EngineScreen):
 
     async def _ask(self, message: UserTurn) -> None:
         """Put a message that waited to the engine; without an answer it is handed back."""
+        self._note_waiting()
         exchange = self.session.ask(message.text)
         conversation = self.session.conversation
         question = conversation.branch[-1]
@@ -203,10 +204,10 @@ class AnsweringScreen(EngineScreen):
         if self._answering is not None:
             self._answering.cancel()
             self._answering = self._answer = None
-        unsent = "\n\n".join(turn.text for turn in self._waiting)
+        self._note_waiting()
         self._waiting.clear()
         try:
-            await self.session.put_away(unsent)
+            await self.session.put_away()
         except UserError as error:
             self.notice.show(str(error), "warning")
 
@@ -217,13 +218,25 @@ class AnsweringScreen(EngineScreen):
             self.notice.show("The engine is not running; start it again first.", "warning")
             self.query_one(TroublePanel).focus_retry()
             return
-        turn = UserTurn(text, waiting=self.is_busy or self.session.state is EngineState.LOADING)
+        is_waiting = self.is_busy or self.session.state is EngineState.LOADING
+        turn = UserTurn(text, waiting=is_waiting)
         await self.transcript.query(Welcome).remove()
         await self.transcript.add(turn)
         self.transcript.follow()
         self._waiting.append(turn)
+        if is_waiting:
+            self.keep_waiting()
         if not self.is_busy:
             self.answer()
+
+    @work(group="waiting")
+    async def keep_waiting(self) -> None:
+        """Keep the messages that wait, and none that no longer do, lest the program be killed."""
+        self._note_waiting()
+        await self.save()
+
+    def _note_waiting(self) -> None:
+        self.session.unsent = "\n\n".join(turn.text for turn in self._waiting)
 
     async def take_back_waiting(self) -> None:
         """Hand messages that wait back to the prompt."""
@@ -231,5 +244,7 @@ class AnsweringScreen(EngineScreen):
         self._waiting.clear()
         if turns:
             self.prompt.restore("\n\n".join(turn.text for turn in turns))
+            self._note_waiting()
+            self.keep_waiting()
         for turn in turns:
             await turn.remove()

@@ -1,6 +1,5 @@
 """The speed of the loaded model, being measured and measured."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,7 +25,9 @@ class BenchScreen(ModalScreen[None]):
     """Runs a measurement; Escape ends it and closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "End the measurement and close", id="bench.close"),
+        Binding(
+            "escape,q", "close", "End the measurement and close", id="bench.close", priority=True
+        ),
     ]
 
     def __init__(self, bench: Bench, info: ModelInfo) -> None:
@@ -50,9 +51,12 @@ class BenchScreen(ModalScreen[None]):
         self._state.update("Warming up …")
         self._measure()
 
-    async def action_close(self) -> None:
-        """End the measurement, wherever it is, and close."""
-        await asyncio.to_thread(self._bench.cancel)
+    def action_close(self) -> None:
+        """End the measurement, wherever it is, and close.
+
+        It closes at once: what is typed while the engine is told belongs to the prompt.
+        """
+        self.app.run_worker(self._bench.cancel, thread=True, group="bench")
         self.dismiss()
 
     @work(exclusive=True, group="bench")

@@ -84,6 +84,7 @@ class BranchActions(AnsweringScreen):
         if self._waiting:
             message = self._waiting.pop()
             self.prompt.restore(message.text)
+            self.keep_waiting()
             await message.remove()
         elif self._editing is not None:
             self._edit(self._editing)

@@ -52,6 +52,7 @@ class EngineScreen(Screen[None]):
         self._status_line = StatusLine()
         self._device_line = DeviceLine()
         self._told_alarm = ""
+        self._told_of: tuple[Choice, str] | None = None
         self._loaded: Choice | None = None
         self._way_back: Choice | None = None
 
@@ -89,12 +90,14 @@ class EngineScreen(Screen[None]):
         try:
             async for meter in self.session.load(choice):
                 panel.show(meter)
+                self._show_status()
         except UserError as error:
             self._show_trouble("The model could not be loaded", str(error), "Try again")
         await panel.remove()
         if self.session.state is EngineState.READY:
             self._loaded, self._way_back = self.session.backend.choice(), None
         await self.show_loaded()
+        self._tell_loaded()
         self.show_state()
         if self.session.state is EngineState.READY:
             self.post_message(self.Ready())
@@ -145,12 +148,20 @@ class EngineScreen(Screen[None]):
         if info is None or self.session.state is not EngineState.READY:
             return
         self._title_bar.show(info)
-        remarks = " ".join([*info.notes, info.remark_on_thinking(self.session.thinking)]).strip()
-        if remarks:
-            self.notice.show(remarks, "warning")
         if not self.session.conversation.branch and not self.query(UserTurn):
             await self.transcript.add(Welcome(info))
-        elif not remarks:
+
+    def _tell_loaded(self) -> None:
+        """Tell what there is to know of a model, once, or that it is ready."""
+        info, choice = self.session.info, self._loaded
+        if info is None or choice is None or self.session.state is not EngineState.READY:
+            return
+        unheeded = info.remark_on_thinking(self.session.thinking)
+        remarks = " ".join(dict.fromkeys([*info.notes, unheeded])).strip()
+        before, self._told_of = self._told_of, (choice, remarks)
+        if remarks and self._told_of != before:
+            self.notice.show(remarks, "warning")
+        elif not self.query(Welcome) and not self.notice.display:
             took = format_seconds(info.load_s)
             self.notice.show(f"{one_line(info.name)} is ready, loaded in {took}.")
 
@@ -185,4 +196,4 @@ class EngineScreen(Screen[None]):
         if self.session.exchange is not None:
             keys = [("chat.stop", "stop"), *keys]
         named = [f"{key_name(self, binding)} {word}" for binding, word in keys]
-        return [*named, "/ command", "@ file", f"{key_name(self, 'chat.help')} keys"]
+        return [*named, f"{key_name(self, 'chat.help')} keys", "/ command", "@ file"]

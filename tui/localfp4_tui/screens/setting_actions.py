@@ -7,12 +7,13 @@ from textual.binding import Binding, BindingType
 
 from localfp4.config import SamplingParams
 from localfp4.errors import RequestError
+from localfp4.messages import Thinks
 from localfp4.text.sanitize import sanitize
 from localfp4_tui import sampling
 from localfp4_tui.screens.answering import AnsweringScreen
 from localfp4_tui.screens.settings import ChatSettings, SettingsScreen
 from localfp4_tui.themes import theme_name
-from localfp4_tui.thinking_choice import CHOICES, ThinkingChoice, parse_choice, word_for
+from localfp4_tui.thinking_choice import CHOICES, ThinkingChoice, parse_choice, remarks, word_for
 
 
 class SettingActions(AnsweringScreen):
@@ -29,7 +30,7 @@ class SettingActions(AnsweringScreen):
         models = session.info.sampling if session.info else SamplingParams()
         thinking = word_for(session.thinking, session.reasoning_effort)
         shown = ChatSettings(session.overrides, thinking, session.conversation.system or "")
-        chosen = await self.app.push_screen_wait(SettingsScreen(models, shown))
+        chosen = await self.app.push_screen_wait(SettingsScreen(models, shown, self._thinks()))
         session.overrides = dict(chosen.overrides)
         if chosen.thinking != shown.thinking:
             self._set_thinking(CHOICES[chosen.thinking])
@@ -48,7 +49,7 @@ class SettingActions(AnsweringScreen):
         word = word_for(self.session.thinking, self.session.reasoning_effort)
         info = self.session.info
         unheeded = info.remark_on_thinking(self.session.thinking) if info is not None else ""
-        self.notice.show(unheeded or f"Thinking: {word} ({CHOICES[word].remark}).")
+        self.notice.show(unheeded or f"Thinking: {word} ({remarks(self._thinks())[word]}).")
 
     def action_system(self, text: str = "") -> None:
         """Show, set or (with ``-``) remove the system prompt."""
@@ -66,6 +67,9 @@ class SettingActions(AnsweringScreen):
             self.app.theme = theme_name(name, self.app.available_themes)
         else:
             self.app.search_themes()
+
+    def _thinks(self) -> Thinks:
+        return self.session.info.thinks if self.session.info else "asked"
 
     def _set_thinking(self, choice: ThinkingChoice) -> None:
         self.session.thinking = choice.thinking

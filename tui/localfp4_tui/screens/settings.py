@@ -13,9 +13,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from localfp4.config import SamplingParams
+from localfp4.messages import Thinks
 from localfp4.text.sanitize import sanitize
 from localfp4_tui.sampling import SETTABLE, shown
-from localfp4_tui.thinking_choice import CHOICES
+from localfp4_tui.thinking_choice import remarks
 from localfp4_tui.widgets.choice_row import ChoiceRow
 from localfp4_tui.widgets.setting_field import SettingField
 
@@ -49,7 +50,7 @@ class SettingsScreen(ModalScreen[ChatSettings]):
         Binding("up", "app.focus_previous", "Previous setting", id="settings.previous"),
     ]
 
-    def __init__(self, models: SamplingParams, settings: ChatSettings) -> None:
+    def __init__(self, models: SamplingParams, settings: ChatSettings, thinks: Thinks) -> None:
         super().__init__()
         self._fields = [
             SettingField(
@@ -59,8 +60,7 @@ class SettingsScreen(ModalScreen[ChatSettings]):
             )
             for name in SETTABLE
         ]
-        remarks = {word: choice.remark for word, choice in CHOICES.items()}
-        self._thinking = ChoiceRow("thinking", remarks, settings.thinking)
+        self._thinking = ChoiceRow("thinking", remarks(thinks), settings.thinking)
         self._system = TextArea(settings.system, compact=True, placeholder=_SYSTEM)
         self._hint = Static(markup=False, classes="hint")
 

@@ -8,7 +8,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from localfp4_tui.fitting import fitted
-from localfp4_tui.formatting import format_gib
+from localfp4_tui.formatting import format_changing_gib, format_gib
 from localfp4_tui.memory_split import MemoryPart, cells
 
 
@@ -66,7 +66,7 @@ def _memory(status: DeviceStatus, width: int) -> Content:
     """How much of the memory is in use, and a bar of it."""
     total = sum(part.nbytes for part in status.memory)
     used = total - sum(part.nbytes for part in status.memory if part.name == "free")
-    figures = f"{status.memory_label} {format_gib(used)}/{format_gib(total)}G"
+    figures = f"{status.memory_label} {format_changing_gib(used)}/{format_gib(total)}G"
     drawn = memory_bar(status.memory, width)
     return Content.assemble(figures, " " if width else "", drawn)
 
@@ -90,7 +90,7 @@ def _legend(parts: Sequence[MemoryPart], form: str, *, alarm: bool) -> Content:
     pieces: list[tuple[str, str]] = []
     for part in parts:
         is_culprit = alarm and part.name == "other"
-        words = f"{form.format(name=part.name)}{format_gib(part.nbytes)}"
+        words = f"{form.format(name=part.name)}{format_changing_gib(part.nbytes)}"
         pieces += [(" " if pieces else "", ""), (part.glyph, part.style)]
         pieces += [(f"{words}!", "bold $text-warning")] if is_culprit else [(words, "")]
     return Content.assemble(*pieces)

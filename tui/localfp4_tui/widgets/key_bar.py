@@ -10,16 +10,18 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 WRITING = {
+    "chat.help": "keys",
     "app.palette": "palette",
     "chat.sessions": "sessions",
     "chat.model": "model",
     "chat.settings": "settings",
     "chat.telemetry": "figures",
-    "chat.help": "keys",
 }
-"""Ids of bindings, and what they do in a word, while the prompt is written in."""
+"""Ids of bindings, the most important first, and what they do in a word, while one writes."""
 
 SELECTED = {
+    "chat.help": "keys",
+    "turn.leave": "back",
     "turn.copy": "copy",
     "turn.edit": "edit",
     "turn.regenerate": "again",
@@ -27,18 +29,25 @@ SELECTED = {
     "turn.next": "other",
     "turn.diff": "diff",
     "turn.heat": "heat",
-    "turn.leave": "back",
 }
 """The same while a turn is selected."""
 
+GAP = 2
+"""Cells between two keys, as in the style sheet."""
+
 
 class KeyHint(Static):
-    """A key and what it does; a click does it."""
+    """A key and what it does; a click does it.
+
+    Attributes:
+        cells: How wide it is.
+    """
 
     def __init__(self, word: str) -> None:
         super().__init__(markup=False)
         self._word = word
         self._active: ActiveBinding | None = None
+        self.cells = 0
 
     def show(self, active: ActiveBinding | None) -> None:
         """Show the key as it is bound now, or nothing where it does nothing."""
@@ -46,7 +55,9 @@ class KeyHint(Static):
         self.display = active is not None
         if active is not None:
             key = self.app.get_key_display(active.binding)
-            self.update(Content.assemble((key, "bold $text-accent"), f" {self._word}"))
+            content = Content.assemble((key, "bold $text-accent"), f" {self._word}")
+            self.cells = content.cell_length
+            self.update(content)
 
     async def on_click(self) -> None:
         """Do what the key does."""
@@ -55,7 +66,7 @@ class KeyHint(Static):
 
 
 class KeyBar(Horizontal):
-    """Shows the keys for the prompt, or those for a selected turn."""
+    """Shows the keys for the prompt, or those for a selected turn, as many as there is room for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,8 +81,16 @@ class KeyBar(Horizontal):
         self.screen.bindings_updated_signal.subscribe(self, self._show_keys, immediate=True)
         self._show_keys(self.screen)
 
+    def on_resize(self) -> None:
+        """Choose anew which keys fit."""
+        self._show_keys(self.screen)
+
     def _show_keys(self, screen: Screen[Any]) -> None:
         active = {a.binding.id: a for a in reversed(screen.active_bindings.values())}
         shown = SELECTED if "turn.leave" in active else WRITING
+        room = self.size.width
         for id_, hint in self._hints.items():
             hint.show(active.get(id_) if id_ in shown else None)
+            if hint.display:
+                hint.display = hint.cells <= room
+                room -= hint.cells + GAP

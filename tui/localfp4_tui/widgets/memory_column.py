@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from localfp4_tui.formatting import format_gib
+from localfp4_tui.formatting import format_changing_gib
 from localfp4_tui.memory_split import MemoryPart, cells
 
 BAR_WIDTH = 5
@@ -28,7 +28,8 @@ def column_content(parts: Sequence[MemoryPart], width: int, height: int) -> Cont
         if row < len(upwards):
             part = upwards[row]
             share = f"{part.nbytes / total:.0%}"
-            words = f" {part.name:{name_width}} {format_gib(part.nbytes):>5} GiB {share:>4}"
+            gib = format_changing_gib(part.nbytes)
+            words = f" {part.name:{name_width}} {gib:>5} GiB {share:>4}"
             line = Content.assemble(bar, "  ", (part.glyph, part.style), words)
         lines.append(line.truncate(width, ellipsis=True))
     return Content("\n").join(lines)

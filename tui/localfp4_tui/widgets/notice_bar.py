@@ -14,7 +14,8 @@ INFO_SHOWN_S = 8.0
 class NoticeBar(Static):
     """Shows the newest notice; takes no room when there is none.
 
-    Plain information goes away by itself; warnings and errors stay until the next action.
+    Plain information goes away by itself; warnings and errors stay until something
+    else is done; typing is not.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,11 @@ class NoticeBar(Static):
     def withdraw(self, text: str) -> None:
         """Remove a notice that is no longer true, if it is the one that is shown."""
         if self._text == text:
+            self.dismiss()
+
+    def end_trouble(self) -> None:
+        """Remove a warning or an error, since the user goes on to something else."""
+        if self.has_class("-warning") or self.has_class("-error"):
             self.dismiss()
 
     def dismiss(self) -> None:
