@@ -69,7 +69,7 @@ def test_without_a_file_everything_is_as_the_program_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(PATH_VARIABLE, raising=False)
-    monkeypatch.setattr("localfp4.settings.user_config_path", lambda *_, **__: tmp_path / "none")
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: tmp_path / "none")
     assert settings_path() == tmp_path / "none" / "config.toml"
     assert read_settings() == Settings()
     monkeypatch.setenv(PATH_VARIABLE, "")

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+BF16 = os.path.relpath(Path(__file__).parents[1] / "demo" / "bf16")
 WIDTH, HEIGHT = 100, 30
 PATIENCE_S = 90.0
 REST_TRIES = 6
@@ -172,8 +173,13 @@ def talk(terminal: Terminal, pictures: Path) -> None:
     terminal.leave("tokens of context")
     terminal.type("/heat on")
     terminal.press("C-r")
-    show("heat", "◂ 3/3 ▸", "idle")
-    terminal.type("/compare w4a16 bf16")
+    terminal.wait_for("◂ 3/3 ▸", "idle")
+    terminal.press("M-p")
+    terminal.wait_for("next doubtful")
+    terminal.press("n")
+    show("heat", "next doubtful")
+    terminal.leave("next doubtful")
+    terminal.type(f"/compare demo {BF16}")
     terminal.wait_for("agree")
     terminal.wait_for("or 2 keep", gone="tok …")
     show("compare", "agree")
