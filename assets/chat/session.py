@@ -43,8 +43,8 @@ DARK = TerminalTheme((21, 23, 28), (227, 230, 234), [(0, 0, 0)] * 8)
 
 QUESTIONS = (
     "What is NVFP4?",
-    "Tell me a story about a fox and a lantern.",
     "What is 17 plus 25?",
+    "Tell me a story about a fox and a lantern.",
 )
 
 
