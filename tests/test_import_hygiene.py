@@ -39,7 +39,7 @@ def heavy_after(code: str) -> set[str]:
     "module",
     ["localfp4", "localfp4_kernels", "localfp4.telemetry.environment", *torch_free_modules()],
 )
-def test_library_modules_without_torch(module: str) -> None:
+def test_catalog_modules_without_torch(module: str) -> None:
     assert heavy_after(f"import {module}") == set()
 
 

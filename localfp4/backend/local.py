@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from localfp4.backend.catalog import models
 from localfp4.backend.compare import compare
 from localfp4.backend.downloads import download
 from localfp4.backend.fits import Fits, chosen
 from localfp4.backend.gauges import DeviceGauges
-from localfp4.backend.library import models
 from localfp4.config import EngineConfig
 from localfp4.engine.client import EngineClient
 from localfp4.engine.protocol import LOADER

@@ -13,7 +13,7 @@ import click
 from localfp4.cli.failure import remark
 from localfp4.cli.history_file import history_path, open_history
 from localfp4.errors import UserError
-from localfp4.history.export import as_json, as_markdown
+from localfp4.history.export import as_json, as_markdown, write_new
 from localfp4.history.turns import Match, SavedConversation, Summary
 from localfp4.text.sanitize import sanitize
 
@@ -95,12 +95,11 @@ def export(conversation: int, form: str, out: Path | None) -> None:
         click.echo(document, nl=False)
         return
     try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(document)
+        write_new(out, document)
     except FileExistsError as error:
         raise UserError(f"{out} exists already; choose another --out.") from error
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # a ValueError is about the name
+        reason = getattr(error, "strerror", None) or error
         raise UserError(f"{out} cannot be written ({reason}); choose another --out.") from error
     click.echo(f"wrote {sanitize(str(out))}", err=True)
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from localfp4.history.excerpt import UNSEEN, one_line
@@ -16,6 +18,23 @@ _END_IN_WORDS = {
     "cancelled": "stopped",
     None: "broken off",
 }
+
+
+def write_new(path: Path, document: str) -> None:
+    """Write a document to a file that is not there yet; where that fails, nothing is left of it.
+
+    Raises:
+        OSError: The file is there already, or cannot be written.
+        ValueError: The path can be none.
+    """
+    with path.open("x", encoding="utf-8", errors="replace") as file:
+        try:
+            file.write(document)
+            file.flush()
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
 
 
 def as_markdown(conversation: SavedConversation) -> str:

@@ -53,6 +53,19 @@ STATS = Stats(
 )
 
 
+GIB = 2**30
+CARD = Gauges(
+    "VRAM",
+    16 * GIB,
+    int(9.7 * GIB),
+    int(8.3 * GIB),
+    temperature_c=71.0,
+    power_w=212.4,
+    energy_j=1000.0,
+    busy=0.93,
+)
+
+
 class FakeBackend:
     """An engine without a model.
 

@@ -12,9 +12,9 @@ from textual.widgets import Input, TextArea
 
 from localfp4.history import SavedConversation, Turn
 from localfp4.messages import Delta, Finished, Started
-from localfp4.reports import Choice, Compared, Fit, FitRow, Gauges, ModelEntry, ModelFacts
+from localfp4.reports import Choice, Compared, Fit, FitRow, ModelEntry, ModelFacts
 from localfp4.settings import Settings
-from tests.tui.fakes import INFO, STATS, FakeBackend, FakeHistory
+from tests.tui.fakes import CARD, GIB, INFO, STATS, FakeBackend, FakeHistory
 from tests.tui.harness import Chat, chatting, in_event_loop
 from tests.tui.snapshots import check, drawn
 
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.skipif(
     reason=f"the pictures were drawn with textual {DRAWN_WITH}; another version may draw otherwise",
 )
 
-GIB = 2**30
 SIZES = ((80, 24), (120, 40))
 THEMES = ("dark", "light")
 
@@ -67,16 +66,6 @@ TURNS = (
     ),
 )
 TALK = SavedConversation(1, "Common table expressions", "demo", "Be brief.", TURNS, 3)
-CARD = Gauges(
-    "VRAM",
-    16 * GIB,
-    int(9.7 * GIB),
-    int(8.3 * GIB),
-    temperature_c=71.0,
-    power_w=212.4,
-    energy_j=1000.0,
-    busy=0.93,
-)
 ON_CARD = replace(
     INFO,
     name="Qwen3-8B-NVFP4",

@@ -16,20 +16,9 @@ from localfp4_tui.track import Sample, Track
 from localfp4_tui.widgets.device_line import DeviceStatus, device_content
 from localfp4_tui.widgets.notice_bar import NoticeBar
 from localfp4_tui.widgets.status_line import PHASE_STYLES, Status, status_content
-from tests.tui.fakes import INFO, STATS, FakeBackend
+from tests.tui.fakes import CARD, GIB, INFO, STATS, FakeBackend
 from tests.tui.harness import chatting, in_event_loop
 
-GIB = 2**30
-CARD = Gauges(
-    "VRAM",
-    16 * GIB,
-    int(9.7 * GIB),
-    int(8.3 * GIB),
-    temperature_c=71.0,
-    power_w=212.4,
-    energy_j=1000.0,
-    busy=0.93,
-)
 ON_CARD = replace(
     INFO,
     device="NVIDIA GeForce RTX 4080",

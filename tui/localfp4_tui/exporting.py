@@ -1,7 +1,6 @@
 """Conversations into files of the user's; no widgets."""
 
 import re
-from contextlib import suppress
 from itertools import count
 from os.path import expanduser, isdir
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal
 
 from localfp4.errors import RequestError, UserError
 from localfp4.history import SavedConversation
-from localfp4.history.export import as_json, as_markdown
+from localfp4.history.export import as_json, as_markdown, write_new
 
 Format = Literal["md", "json"]
 
@@ -46,14 +45,7 @@ def export(conversation: SavedConversation, format_: Format, path: Path | None) 
         path = _free_name(path, conversation.title, format_)
     text = as_markdown(conversation) if format_ == "md" else as_json(conversation)
     try:
-        with path.open("x", encoding="utf-8", errors="replace") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                with suppress(OSError):
-                    path.unlink()
-                raise
+        write_new(path, text)
     except FileExistsError:
         raise RequestError(f"{path} is there already; name another file.") from None
     except (OSError, ValueError) as error:  # a ValueError is about the name

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import pytest
 
-from localfp4.backend.library import models
+from localfp4.backend.catalog import models
 from localfp4.checkpoint.aliases import ALIASES
 from localfp4.checkpoint.hub import find, locate
 from localfp4.checkpoint.snapshot import HubModel
