@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import ParamSpec
 
+from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widget import Widget
+from textual.widgets import Input, TextArea
 
 from localfp4.history import SavedConversation
 from localfp4.settings import Settings
@@ -21,6 +23,8 @@ from localfp4_tui.widgets.status_line import StatusLine
 from tests.tui.fakes import FakeBackend
 
 PATIENCE_S = 30.0
+ENDLESS = ("watch_engine", "plan", "action_fit", "action_settings", "_pick", "_plan")
+"""Workers that go on for as long as a screen is there, and so say nothing of whether it is done."""
 P = ParamSpec("P")
 
 
@@ -117,6 +121,40 @@ class Chat:
 
     async def has_height(self, widget: Widget, height: int) -> None:
         await self.until(lambda: widget.content_size.height == height)
+
+    async def is_done(self) -> None:
+        """Wait until all that was begun in the background has come to its end."""
+        await self.until(
+            lambda: all(work.is_finished or work.name in ENDLESS for work in self.app.workers)
+        )
+
+    async def settled(self, width: int, height: int) -> str:
+        """Return a picture of the screen once it has a size, is all drawn and changes no more."""
+        deadline = monotonic() + PATIENCE_S
+        before, now = "", "unknown"
+        while now != before:
+            assert monotonic() < deadline, f"this never came to rest\n{self.text}"
+            for screen in self.app.screen_stack:
+                for field in (*screen.query(TextArea), *screen.query(Input)):
+                    field.cursor_blink = False
+            # Every widget handles what it was sent, and what was to be drawn is drawn.
+            await self.pilot.wait_for_scheduled_animations()
+            if not self._is_to_draw(Size(width, height)):
+                before, now = now, self.app.export_screenshot(title="localfp4", simplify=True)
+        return now
+
+    def _is_to_draw(self, size: Size) -> bool:
+        """Say whether a screen has something to lay out, to draw or to call that is still to come."""
+        top = self.app.screen
+        is_dirty = top._repaint_required or top._dirty_widgets  # below others it stays so
+        return self.app._resize_event is not None or any(
+            is_dirty
+            or screen.size != size
+            or screen._layout_required
+            or screen._scroll_required
+            or screen._callbacks
+            for screen in self.app.screen_stack
+        )
 
     async def is_asked(self, requests: int) -> None:
         await self.until(lambda: len(self.backend.requests) == requests)

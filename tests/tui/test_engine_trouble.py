@@ -1,12 +1,15 @@
 """Loading, failing to load, dying and starting again: told in words, and never a hang."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from localfp4.errors import EngineDiedError
 from localfp4.messages import LoadProgress, ModelInfo
 from localfp4.reports import Choice, Fit, ModelEntry, ModelFacts
+from localfp4_tui.widgets.trouble_panel import TroublePanel
 from localfp4_tui.widgets.welcome import context_of, weights_of
 from tests.tui.fakes import INFO, FakeBackend
 from tests.tui.harness import chatting, in_event_loop
@@ -117,10 +120,53 @@ async def test_an_engine_that_dies_before_the_first_word_hands_the_message_back(
 
 
 @in_event_loop
+async def test_a_message_is_handed_back_while_a_restart_takes_the_panel_away() -> None:
+    async with chatting(FakeBackend()) as chat:
+        chat.backend.is_alive = False
+        await chat.sees("The engine stopped")
+        await chat.screen.query(TroublePanel).remove()
+        await chat.send("hello")
+        await chat.sees("not running")
+        assert chat.prompt.text == "hello"
+
+
+def test_a_panel_without_buttons_takes_no_focus() -> None:
+    """A program that ends as its engine dies composes the panel no more."""
+    TroublePanel("The engine stopped", "It was killed.", "Restart").focus_retry()
+
+
+@in_event_loop
 async def test_an_engine_that_dies_unasked_is_noticed() -> None:
     async with chatting(FakeBackend()) as chat:
         chat.backend.is_alive = False
         await chat.sees("The engine stopped")
+
+
+class Uncounting(FakeBackend):
+    """Dies whenever it is asked for the number of tokens."""
+
+    counted = 0
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        self.counted += 1
+        raise EngineDiedError("The engine process was killed (signal 9).")
+
+
+@in_event_loop
+async def test_what_is_known_of_the_context_outlives_an_engine() -> None:
+    backend = Uncounting(["One."])
+    async with chatting(backend) as chat:
+        await chat.ask("hello", "One.")
+        await chat.sees("ctx 452/2k")
+        counted = backend.counted
+        backend.is_alive = False
+        await chat.sees("The engine stopped", "ctx 452/2k")
+        await chat.press("r")
+        await chat.until(lambda: backend.counted > counted)
+        await chat.is_done()
+        await chat.sees("idle", "ctx 452/2k")
+        await chat.send("/new")  # of which nothing is known
+        await chat.sees("ctx 0/2k")
 
 
 @in_event_loop

@@ -8,7 +8,6 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
-from textual.widgets import Input, TextArea
 
 from localfp4.history import SavedConversation, Turn
 from localfp4.messages import Delta, Finished, Started
@@ -16,7 +15,7 @@ from localfp4.reports import Choice, Compared, Fit, FitRow, ModelEntry, ModelFac
 from localfp4.settings import Settings
 from tests.tui.fakes import CARD, GIB, INFO, STATS, FakeBackend, FakeHistory
 from tests.tui.harness import Chat, chatting, in_event_loop
-from tests.tui.snapshots import check, drawn
+from tests.tui.snapshots import check
 
 DRAWN_WITH = "8.2.8"
 pytestmark = pytest.mark.skipif(
@@ -151,7 +150,7 @@ async def _settings(chat: Chat) -> None:
 
 async def _picker(chat: Chat) -> None:
     await chat.press("ctrl+o")
-    await chat.sees("org/Large", "org/Half", "qwen3:8b")
+    await chat.sees("org/Half", "does not fit", "16.4k tokens of context")
 
 
 async def _sessions(chat: Chat) -> None:
@@ -161,12 +160,12 @@ async def _sessions(chat: Chat) -> None:
 
 async def _fit(chat: Chat) -> None:
     await chat.send("/fit")
-    await chat.sees("tokens of context", "weights")
+    await chat.sees("tokens of context", "weights", "the bandwidth allows")
 
 
 async def _compare(chat: Chat) -> None:
     await chat.send("/compare w4a16 w4a4")
-    await chat.sees("named subquery")
+    await chat.sees("named subquery", "keep that answer", "back to the chat")
 
 
 async def _error(chat: Chat) -> None:
@@ -194,24 +193,16 @@ async def test_the_screen_looks_as_it_did(name: str, monkeypatch: pytest.MonkeyP
     settings = Settings(sampling={"temperature": 0.25})
     begun = chatting(_backend(), history=_history(), settings=settings, resume=TALK, size=(120, 40))
     async with begun as chat:
+        await chat.sees("is ready, loaded in", "ctx 87/16.4k", "VRAM", TALK.title)
+        await chat.is_done()
         chat.screen.notice.dismiss()
         # Its thumb follows from guesses at the heights of turns that were not drawn yet.
         chat.screen.transcript.styles.scrollbar_visibility = "hidden"
         await SCREENS[name](chat)
+        await chat.is_done()
         for theme in THEMES:
             chat.app.theme = f"localfp4-{theme}"
             for width, height in SIZES:
                 await chat.pilot.resize_terminal(width, height)
-                await _settle(chat)
-                check(chat.app, f"{name}-{theme}-{width}x{height}")
-
-
-async def _settle(chat: Chat) -> None:
-    """Wait until nothing on the screen changes any more; cursors do not blink."""
-    for screen in chat.app.screen_stack:
-        for field in (*screen.query(TextArea), *screen.query(Input)):
-            field.cursor_blink = False
-    before: object = None
-    while (now := drawn(chat.app.export_screenshot())) != before:
-        before = now
-        await chat.pilot.pause(0.15)
+                picture = await chat.settled(width, height)
+                check(picture, f"{name}-{theme}-{width}x{height}")

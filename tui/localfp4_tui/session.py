@@ -12,7 +12,7 @@ from localfp4.config import SamplingParams
 from localfp4.errors import EngineDiedError, UserError
 from localfp4.history import SavedConversation, Turn
 from localfp4.history.turns import Role
-from localfp4.messages import Finished, ModelInfo, Request
+from localfp4.messages import ChatMessage, Finished, ModelInfo, Request
 from localfp4.settings import Settings
 from localfp4.text.sanitize import sanitize
 from localfp4_tui.autosave import Autosave
@@ -94,6 +94,7 @@ class ChatSession(EngineSession):
         self._request_numbers = itertools.count(1)
         self._before = _Before(None, "")
         self._kept: Exchange | None = None
+        self._counted: tuple[ChatMessage, ...] = ()
         self._saving = asyncio.Lock()
 
     @property
@@ -169,7 +170,9 @@ class ChatSession(EngineSession):
             self.context_tokens = exchange.context_tokens
             self.finished = exchange.finished
         self.heats.keep(turn.id, exchange.turn.content, exchange.heat)
-        return self.conversation.put(turn)
+        kept = self.conversation.put(turn)
+        self._counted = self.conversation.messages()
+        return kept
 
     def release(self) -> None:
         """Be done with the exchange that was kept; the next one may begin."""
@@ -222,11 +225,13 @@ class ChatSession(EngineSession):
     async def count_context(self) -> None:
         """Count the tokens of the branch, which no request has told since it was changed.
 
-        What a chat template adds is not counted; the next request tells that too.
+        What a chat template adds is not counted; the next request tells that too. What is known of
+        the same branch stays where an engine that has died cannot count it again.
         """
         messages = self.conversation.messages()
         texts = [message["content"] for message in messages]
-        self.context_tokens = 0
+        if messages != self._counted:
+            self.context_tokens, self._counted = 0, messages
         if not texts or self.state is not EngineState.READY:
             return
         with suppress(UserError):  # an engine that died is told of elsewhere

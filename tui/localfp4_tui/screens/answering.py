@@ -57,7 +57,8 @@ class AnsweringScreen(EngineScreen):
         """Send what waits, unless that is being done."""
         if not self.is_busy:
             self.count_context()
-            self.answer()
+            if self._waiting:
+                self.answer()
 
     def answer(self, first: Callable[[], Awaitable[None]] | None = None) -> None:
         """Begin to write answers: something of its own first, then to the messages that wait."""
@@ -216,7 +217,8 @@ class AnsweringScreen(EngineScreen):
         if self.session.state is EngineState.DOWN:
             self.prompt.restore(text)
             self.notice.show("The engine is not running; start it again first.", "warning")
-            self.query_one(TroublePanel).focus_retry()
+            for panel in self.query(TroublePanel):  # gone where a restart has just begun
+                panel.focus_retry()
             return
         is_waiting = self.is_busy or self.session.state is EngineState.LOADING
         turn = UserTurn(text, waiting=is_waiting)

@@ -91,6 +91,7 @@ class SessionActions(AnsweringScreen):
         if turn not in {shown.id for shown in conversation.branch}:
             conversation.switch(turn)
             await self.show_branch()
+            self.count_context()
         self.transcript.select(turn)
 
     async def action_title(self, text: str = "") -> None:

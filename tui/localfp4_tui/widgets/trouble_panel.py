@@ -82,8 +82,8 @@ class TroublePanel(Vertical):
         self.set_class(event.size.width < LEAST_WIDTH, "-narrow")
 
     def focus_retry(self) -> None:
-        """Make Enter and r start the engine again."""
-        self.query_one("#retry").focus()
+        """Make Enter and r start the engine again; there is no button while the program ends."""
+        self.query("#retry").focus()
 
     @on(Button.Pressed, "#retry")
     def action_retry(self) -> None:
