@@ -2,6 +2,7 @@
 
     python kernels/bench/sass.py --cc 89 90 120 --models qwen3-8b
     python kernels/bench/sass.py --match gemv --cc 89
+    python kernels/bench/sass.py --extremes
 
 Prints a Markdown table (or JSON), and ends with code 1 if a kernel misses its gate.
 """
@@ -10,8 +11,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 from typing import Any
 
 os.environ.pop("TRITON_INTERPRET", None)  # read when the kernels are decorated
@@ -24,6 +26,26 @@ from localfp4_kernels.target import CAPABILITIES, Target
 MULTIPROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170, 121: 48}
 """Of an A100, 3090, 4090, H200, B200, 5090 and DGX Spark."""
 
+SIZES = frozenset(
+    [
+        "N",
+        "K",
+        "V",
+        "BLOCK",
+        "BLOCKS",
+        "PER_SPLIT",
+        "SPAN",
+        "ROW",
+        "CHANNELS",
+        "X_STRIDE",
+        "Q_STRIDE",
+        "GATE_STRIDE",
+        "GATE_TOKEN_STRIDE",
+        "GATE_HEAD_STRIDE",
+    ]
+)
+"""Constants that are sizes of a model or follow from them."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -32,16 +54,23 @@ def main() -> int:
         "--models", nargs="+", default=[*REFERENCE_MODELS], choices=REFERENCE_MODELS
     )
     parser.add_argument("--match", nargs="+", default=[""], help="parts of case names")
+    parser.add_argument(
+        "--extremes",
+        action="store_true",
+        help="of launches that differ only in the sizes of the model, the smallest and the largest",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    work = [
-        (target, case)
-        for capability in arguments.cc
-        for target in [Target(capability, MULTIPROCESSORS[capability])]
-        for case in _cases(arguments.models, target)
-        if any(part in case.name for part in arguments.match)
-    ]
+    work = []
+    for capability in arguments.cc:
+        target = Target(capability, MULTIPROCESSORS[capability])
+        cases = [
+            case
+            for case in _cases(arguments.models, target)
+            if any(part in case.name for part in arguments.match)
+        ]
+        work += [(target, case) for case in (_extremes(cases) if arguments.extremes else cases)]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         rows = list(pool.map(lambda item: _row(*item), work))
     print(json.dumps({"rows": rows}, indent=1) if arguments.json else _table(rows))
@@ -56,6 +85,42 @@ def _cases(models: list[str], target: Target) -> Iterator[Case]:
             if case.name not in seen:
                 seen.add(case.name)
                 yield case
+
+
+def _extremes(cases: Iterable[Case]) -> Iterator[Case]:
+    """Yield the smallest and the largest of the cases that differ in sizes alone."""
+    alike: dict[Hashable, list[Case]] = {}
+    for case in cases:
+        alike.setdefault(_kind(case), []).append(case)
+    for same in alike.values():
+        yield from {
+            case.name: case for case in (min(same, key=_size), max(same, key=_size))
+        }.values()
+
+
+def _kind(case: Case) -> Hashable:
+    """Return what a case has in common with those that differ from it in sizes alone.
+
+    Whether blocks cover a matrix without a remainder is no size: without one there are no masks.
+    """
+    constants = case.launch.constants
+    rest = {name: repr(value) for name, value in constants.items() if not _is_size(name, value)}
+    whole = (
+        constants.get("N", 0) % constants.get("BN", constants.get("BLOCK_N", 1)) == 0,
+        constants.get("K", 0) % constants.get("BK", constants.get("BLOCK_K", 1)) == 0,
+    )
+    dtypes = [repr(getattr(value, "dtype", None)) for value in case.launch.arguments.values()]
+    return case.launch.kernel, case.gate, whole, *rest.items(), *dtypes
+
+
+def _size(case: Case) -> int:
+    """Return the product of a case's sizes."""
+    constants = case.launch.constants.items()
+    return prod(value for name, value in constants if _is_size(name, value))
+
+
+def _is_size(name: str, value: object) -> bool:
+    return name in SIZES and type(value) is int
 
 
 def _row(target: Target, case: Case) -> dict[str, Any]:

@@ -43,12 +43,12 @@ def kv_caches(engine: Engine) -> list[LayerCache]:
     return [cache for cache in engine._model.runner.caches if isinstance(cache, LayerCache)]
 
 
-def test_two_hundred_requests_in_a_tiny_pool_answer_as_if_alone(make_engine: MakeEngine) -> None:
+def test_a_hundred_requests_in_a_tiny_pool_answer_as_if_alone(make_engine: MakeEngine) -> None:
     engine = make_engine(kv_cache_tokens=384, max_batch=8, max_step_tokens=100)
     alone = make_engine(prefix_caching=False)
-    requests = random_requests(200, seed=1)
+    requests = random_requests(100, seed=1)
     stream = random.Random(2)
-    cancelled = {r.id: stream.randrange(400) for r in stream.sample(requests, 40)}
+    cancelled = {r.id: stream.randrange(200) for r in stream.sample(requests, 20)}
     arriving = list(reversed(requests))
     preempted = False
 
@@ -84,7 +84,7 @@ def test_two_hundred_requests_in_a_tiny_pool_answer_as_if_alone(make_engine: Mak
             assert expected.finished is not None
             assert got.finished.reason == expected.finished.reason
         assert_same(alone, request, got.token_ids, expected.token_ids)
-    assert 5 < ended_early <= 40
+    assert 5 < ended_early <= 20
     assert engine._pools.tables[0].in_use == 0
     engine.check_pages()
 

@@ -68,8 +68,8 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def opened(folder: Path, kernels: str, **settings: Any) -> LLM:
-    # Chunks of 48 tokens make prompts meet their own beginning in the cache.
-    sizes = {"max_model_len": 192, "max_step_tokens": 48, "kv_cache_tokens": 384}
+    # Chunks of 24 tokens make prompts meet their own beginning in the cache.
+    sizes = {"max_model_len": 192, "max_step_tokens": 24, "kv_cache_tokens": 384}
     return LLM(
         str(folder), kernels=kernels, device=DEVICE, dtype=DTYPE, threads=1, **(sizes | settings)
     )
@@ -88,10 +88,10 @@ def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
     ],
 )
 def test_kernels_compute_what_torch_does(folder_of: Callable[[str], Path], name: str) -> None:
-    ids = tiny.token_ids(52)
+    ids = tiny.token_ids(28)
     with opened(folder_of(name), "torch") as plain, opened(folder_of(name), "triton") as kernels:
         assert error(kernels.logits(ids), plain.logits(ids)) < EXACT
-        prompts = [{"prompt_token_ids": tiny.token_ids(size)} for size in (5, 17)]
+        prompts = [{"prompt_token_ids": tiny.token_ids(size)} for size in (5, 9)]
         expected = [answer.token_ids for answer in plain.generate(prompts, GREEDY)]
         answered = [answer.token_ids for answer in kernels.generate(prompts, GREEDY)]
     assert DTYPE == "bfloat16" or answered == expected
@@ -190,5 +190,5 @@ def test_everything_that_runs_was_rehearsed(
     checkpoint = text_part(checkpoint, renames(settings)).checkpoint
     execution = choose_execution(EngineConfig("", kernels="triton"), torch.device(DEVICE))
     outline = outline_decoder(checkpoint, decoder_spec(settings), getattr(torch, DTYPE), execution)
-    rehearsed = rehearse(outline, kv_dtype, max_batch=2, max_step_tokens=48)
+    rehearsed = rehearse(outline, kv_dtype, max_batch=2, max_step_tokens=24)
     assert launched <= {launch.specialisation for launch in rehearsed}

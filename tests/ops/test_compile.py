@@ -65,8 +65,16 @@ def missed(rows: list[dict[str, Any]]) -> list[str]:
 @pytest.mark.parametrize(
     ("capability", "matches"),
     [
-        (89, ["gemv 24576x4096", "w4a16 4096x12288", "w4a8 4096x12288", "decode_attention"]),
-        (120, ["gemv 24576x4096", "w4a4 4096x12288"]),
+        (
+            89,
+            [
+                "gemv 24576x4096",
+                "w4a16 4096x12288 nvfp4 16 tokens",
+                "w4a8 4096x12288 nvfp4 128 tokens",
+                "decode_attention 32/8x128 fp8 split",
+            ],
+        ),
+        (120, ["gemv 24576x4096", "w4a4 4096x12288 nvfp4 128 tokens"]),
     ],
 )
 def test_a_sample_meets_its_gates(capability: int, matches: list[str], tmp_path: Path) -> None:
@@ -78,9 +86,10 @@ def test_a_sample_meets_its_gates(capability: int, matches: list[str], tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [89, 120])
 def test_every_shipped_configuration_meets_its_gates(capability: int, tmp_path: Path) -> None:
+    """At the smallest and the largest size that it is shipped for."""
     models = (model for model in REFERENCE_MODELS if model not in IN_PART)
-    rows = compiled(tmp_path, "--cc", str(capability), "--models", *models)
-    assert len(rows) > 400
+    rows = compiled(tmp_path, "--cc", str(capability), "--extremes", "--models", *models)
+    assert len(rows) > 300
     assert missed(rows) == []
 
 
@@ -144,6 +153,10 @@ spec = decoder_spec(dict(checkpoint.config))
 execution = Execution(Target(89, 128))
 outline = outline_decoder(checkpoint, spec, torch.bfloat16, execution)
 launches = rehearse(outline, "fp8", max_batch=4, max_step_tokens=64)
+by_kernel = {{}}
+for launch in launches:
+    by_kernel.setdefault(launch.kernel, []).append(launch)
+launches = [launch for same in by_kernel.values() for launch in same[:2]]  # a second or so each
 torch.cuda.set_device = lambda device: None
 background = WarmUp(launches, torch.device("cuda"), threads=2)
 done = list(background.finish())
