@@ -45,8 +45,6 @@ class TokenActions(AnsweringScreen):
             await self._hide_heat()
         elif not wanted and answer is not None and answer.is_growing and self._is_recording:
             self.notice.show("The tokens of this answer can be shaded once it is complete.")
-        elif not wanted and answer is not None and answer.is_growing and self._is_recorded:
-            self.notice.show("The tokens of this answer can be shaded once it is written.")
         elif wanted == "on" or answer is None or not await self._show_heat(answer):
             self._record_heat()
 
@@ -77,11 +75,6 @@ class TokenActions(AnsweringScreen):
     @property
     def _is_recording(self) -> bool:
         """Whether probabilities are recorded for the answer being written."""
-        exchange = self.session.exchange
-        return exchange is not None and exchange.heat is not None
-
-    @property
-    def _is_recorded(self) -> bool:
         exchange = self.session.exchange
         return exchange is not None and exchange.heat is not None
 
