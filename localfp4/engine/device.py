@@ -3,12 +3,13 @@
 import torch
 
 from localfp4.config import EngineConfig
+from localfp4.engine.heap import keep_freed_memory
 from localfp4.errors import RequestError
 from localfp4.telemetry.cpu import usable_cores
 
 
 def choose_device(config: EngineConfig) -> torch.device:
-    """Choose the device, and give matrix work its threads where that is the CPU.
+    """Choose the device; where that is the CPU, give matrix work its threads and its memory.
 
     Raises:
         RequestError: There is no such device here.
@@ -27,6 +28,7 @@ def choose_device(config: EngineConfig) -> torch.device:
         )
     if device.type == "cpu":
         torch.set_num_threads(config.threads or usable_cores())
+        keep_freed_memory()
         return device
     index = torch.cuda.current_device() if device.index is None else device.index
     count = torch.cuda.device_count()
