@@ -10,6 +10,7 @@ PAGE_SIZE = 64
 """Tokens in one page of the KV cache."""
 
 PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
+ROUNDINGS = ("nvfp4", "mxfp4", "fp8", "int4")
 KERNELS = ("auto", "triton", "torch")
 SPECULATION = ("auto", "off", "ngram", "mtp", "draft")
 
@@ -48,6 +49,10 @@ class EngineConfig:
         threads: CPU threads for matrix work; ``None`` takes every core this process may use.
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
             ``w4a4``.
+        rounding: What 16-bit linears of the decoder layers are rounded to while they are loaded, as
+            if the model had been exported so: ``nvfp4``, ``mxfp4``, ``fp8`` (a scale per row), or
+            ``int4`` (groups of 128 with zero points); ``None`` leaves them. A draft model stays as
+            it is.
         vram_limit: Bytes of a GPU's memory that may be used in all; ``None`` takes what is free.
         speculation: What guesses tokens ahead, for the model to check in one step: ``ngram`` looks
             for what followed the same words before, ``mtp`` is the checkpoint's own heads,
@@ -72,6 +77,7 @@ class EngineConfig:
     prefix_caching: bool = True
     threads: int | None = None
     precision: str = "auto"
+    rounding: str | None = None
     kernels: str = "auto"
     vram_limit: int | None = None
     speculation: str = "auto"
@@ -111,7 +117,8 @@ class EngineConfig:
             raise RequestError(
                 "draft_model and speculation='draft' belong together: set both or neither."
             )
-        for name, allowed in _CHOICES.items():
+        choices = _CHOICES if self.rounding is None else {**_CHOICES, "rounding": ROUNDINGS}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise RequestError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}."

@@ -55,6 +55,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
         {"max_model_len": 10.5},
         {"threads": True},
         {"dtype": 4},
+        {"rounding": "q4_0"},
+        {"rounding": True},
     ],
 )
 def test_wrong_engine_settings_are_named(wrong: dict[str, Any]) -> None:

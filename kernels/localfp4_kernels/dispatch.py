@@ -15,7 +15,15 @@ from localfp4_kernels.target import Target
 
 
 class PrecisionError(ValueError):
-    """A width of activations was asked for that cannot run."""
+    """A width of activations was asked for that cannot run.
+
+    Attributes:
+        reason: Why, such as ``sm_89 has no FP4 tensor cores (RTX 50 and newer have)``.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Kind(StrEnum):
@@ -229,7 +237,7 @@ def _fp8_refusal(target: Target) -> str | None:
 def _demand(refusal: str | None, precision: Precision, target: Target) -> None:
     if refusal is not None:
         raise PrecisionError(
-            f"precision {precision} cannot run on {target}: {refusal}; use auto or w4a16"
+            f"precision {precision} cannot run on {target}: {refusal}; use auto or w4a16", refusal
         )
 
 

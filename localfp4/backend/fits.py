@@ -104,7 +104,8 @@ class Fits:
         known = self._opened.get(name)
         if known is None or known.stamp != _stamp(known.source):
             source = find(name)
-            known = self._opened[name] = _Opened(source, _stamp(source), candidate(source))
+            model = candidate(source, self._config.rounding)
+            known = self._opened[name] = _Opened(source, _stamp(source), model)
         return known
 
     def _weigh(self, config: EngineConfig, opened: _Opened, machine: Machine) -> Weighed:

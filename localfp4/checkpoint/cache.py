@@ -61,6 +61,11 @@ class Repository:
         return [path for path in paths if "." not in path.name.removesuffix(_UNFINISHED)]
 
 
+def revision_of(folder: Path) -> str:
+    """Return the commit that a snapshot's folder is of; empty for other folders."""
+    return folder.name if folder.parent.name == "snapshots" else ""
+
+
 def repository(repo_id: str) -> Repository:
     """Return where a repository is, or would be."""
     return Repository(hub_cache() / (_PREFIX + repo_id.replace("/", "--")))

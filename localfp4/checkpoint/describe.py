@@ -14,11 +14,13 @@ from localfp4.checkpoint.kinds import (
     module_names,
 )
 from localfp4.checkpoint.quant_config import Activations
+from localfp4.checkpoint.rounded.checkpoint import RoundedCheckpoint
 from localfp4.checkpoint.stacks import Stack, stored_stacks
 
 _WIDTHS: dict[Activations, str] = {"none": "W4A16", "fp8": "W4A8", "nvfp4": "W4A4", "mxfp4": "W4A4"}
 _INT4_LAYOUTS = {"awq": " (AWQ)", "gptq": " (GPTQ)", "pack-quantized": ""}
 _MOST_NAMES = 3
+_ROUNDED = ", rounded while loading"
 
 
 def describe_kind(kind: LinearKind) -> str:
@@ -52,6 +54,30 @@ def format_name(checkpoint: Checkpoint) -> str:
         CheckpointError: The tensors of a module contradict each other.
         UnsupportedModelError: A module needs what this version lacks.
     """
+    dense, quantised = _counted(checkpoint)
+    if not quantised:
+        return dense.most_common(1)[0][0] if dense else "mixed"
+    return _listed(quantised) + (_ROUNDED if isinstance(checkpoint, RoundedCheckpoint) else "")
+
+
+def quantised_formats(checkpoint: Checkpoint) -> str:
+    """Name what is quantised as :func:`format_name` does; empty where nothing is.
+
+    Raises:
+        CheckpointError: The tensors of a module contradict each other.
+        UnsupportedModelError: A module needs what this version lacks.
+    """
+    _, quantised = _counted(checkpoint)
+    return _listed(quantised) if quantised else ""
+
+
+def _listed(quantised: Counter[str]) -> str:
+    names = [name for name, _ in quantised.most_common()]
+    return ", ".join(names) if len(names) <= _MOST_NAMES else "mixed"
+
+
+def _counted(checkpoint: Checkpoint) -> tuple[Counter[str], Counter[str]]:
+    """Count the bytes of each type of plain weights, and of each format of quantised ones."""
     dense: Counter[str] = Counter()
     quantised: Counter[str] = Counter()
     for prefix in sorted(module_names(checkpoint)):
@@ -65,10 +91,7 @@ def format_name(checkpoint: Checkpoint) -> str:
         else:
             quantised[describe_kind(kind) if kind else form.name] += size
     quantised.update(_stacks(checkpoint))
-    names = [name for name, _ in quantised.most_common()]
-    if not names:
-        return dense.most_common(1)[0][0] if dense else "mixed"
-    return ", ".join(names) if len(names) <= _MOST_NAMES else "mixed"
+    return dense, quantised
 
 
 def _name(kind: LinearKind) -> str:

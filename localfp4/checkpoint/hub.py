@@ -42,7 +42,8 @@ def resolve(model: str) -> Source:
 
     Args:
         model: ``demo``, a folder, a hub id ``org/name`` with an optional ``@revision``, a short
-            name such as ``qwen3:8b``, or ``synthetic:NAME`` with an optional ``:LAYERS``.
+            name such as ``qwen3:8b``, or ``synthetic:NAME`` with an optional ``:LAYERS``
+            and ``@bf16``.
 
     Raises:
         ModelNotFoundError: There is no such model, or it cannot be had now.

@@ -17,9 +17,10 @@ def synthetic_option(command: _Command) -> _Command:
     """Add ``--synthetic``, which :func:`chosen_model` reads as ``synthetic``."""
     option = click.option(
         "--synthetic",
-        metavar="NAME[:LAYERS]",
+        metavar="NAME[:LAYERS][@bf16]",
         help="Instead of MODEL: the shapes and formats of a published model with random weights, "
-        f"without a download; all of its layers or the first few. NAME is {', '.join(CATALOGUE)}.",
+        "without a download; all of its layers or the first few, with @bf16 not quantised. "
+        f"NAME is {', '.join(CATALOGUE)}.",
     )
     return option(command)
 

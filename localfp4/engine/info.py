@@ -58,6 +58,7 @@ def model_info(
         vocab_size=planned.main.spec.vocab_size,
         notes=(
             *_left_out(planned.main.opened),
+            *planned.main.opened.notes,
             *_placed(planned),
             *_without_effect(planned),
             *notes,

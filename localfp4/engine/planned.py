@@ -99,7 +99,7 @@ def plan_model(config: EngineConfig, phases: Phases) -> Generator[LoadProgress, 
         draft_source = yield from download(config.draft_model)
     phases.enter("headers")
     yield LoadProgress("checking the checkpoint")
-    model = open_model(source)
+    model = open_model(source, config.rounding)
     drafters = choose_drafters(config, model, on_gpu=device.type == "cuda")
     execution = choose_execution(config, device)
     phases.enter("plan")

@@ -46,6 +46,8 @@ class LLM:
         threads: CPU threads; ``None`` takes every core.
         precision: Width of weights and activations: ``auto``, ``bf16``, ``w4a16``, ``w4a8`` or
             ``w4a4``.
+        rounding: What 16-bit weights are rounded to while they are loaded: ``nvfp4``, ``mxfp4``,
+            ``fp8`` or ``int4``; ``None`` leaves them.
         kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU.
         vram_limit: Most bytes of GPU memory to use; what does not fit stays in main memory.
         speculation: What guesses tokens ahead: ``auto``, ``off``, ``ngram``, ``mtp`` or ``draft``.
@@ -73,6 +75,7 @@ class LLM:
         prefix_caching: bool = True,
         threads: int | None = None,
         precision: str = "auto",
+        rounding: str | None = None,
         kernels: str = "auto",
         vram_limit: int | None = None,
         speculation: str = "auto",
@@ -93,6 +96,7 @@ class LLM:
             prefix_caching=prefix_caching,
             threads=threads,
             precision=precision,
+            rounding=rounding,
             kernels=kernels,
             vram_limit=vram_limit,
             speculation=speculation,

@@ -81,17 +81,21 @@ def forecast(config: EngineConfig, source: Source, machine: Machine) -> Forecast
         UnsupportedModelError: The family, or the format of a weight, is not supported.
         ContextError: It does not fit.
     """
-    return plan_for(config, weigh(config, candidate(source), machine), machine)
+    return plan_for(config, weigh(config, candidate(source, config.rounding), machine), machine)
 
 
-def candidate(source: Source) -> Candidate:
+def candidate(source: Source, rounding: str | None = None) -> Candidate:
     """Open a model.
+
+    Args:
+        source: Where it is.
+        rounding: What its 16-bit linears are rounded to while they are loaded.
 
     Raises:
         CheckpointError: A file is missing, damaged, or contradicts another.
-        UnsupportedModelError: The family is not supported.
+        UnsupportedModelError: The family, or the rounding of this model, is not supported.
     """
-    model = open_model(source)
+    model = open_model(source, rounding)
     return Candidate(model.spec, model.checkpoint, parameter_count(model.checkpoint))
 
 

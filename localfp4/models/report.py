@@ -51,14 +51,18 @@ class ModelReport:
     weights: tuple[Weights, ...]
 
 
-def report(source: Source) -> ModelReport:
+def report(source: Source, rounding: str | None = None) -> ModelReport:
     """Describe the model in a folder, or a synthetic one.
+
+    Args:
+        source: Where it is.
+        rounding: What its 16-bit linears are rounded to while they are loaded.
 
     Raises:
         CheckpointError: A file is missing, damaged, or contradicts another.
         UnsupportedModelError: The family, or the format of a weight, is not supported.
     """
-    model = open_model(source)
+    model = open_model(source, rounding)
     spec, checkpoint = model.spec, model.checkpoint
     return ModelReport(
         spec=spec,

@@ -116,6 +116,20 @@ def test_formats_are_recognised(name: str) -> None:
     assert part.left_out == ()
 
 
+@pytest.mark.parametrize("name", list(CATALOGUE))
+def test_a_plain_form_has_the_same_shapes_in_16_bits(name: str) -> None:
+    published, plain = (
+        text_part(checkpoint, renames(dict(checkpoint.config))).checkpoint
+        for checkpoint in (made(f"{name}:4"), made(f"{name}:4@bf16"))
+    )
+    assert format_name(plain) == "BF16"
+    assert plain.quant_config is None
+    assert "quantization_config" not in plain.config
+    assert {info.dtype for info in plain.tensors.values()} == {"BF16"}
+    assert parameter_count(plain) == parameter_count(published)
+    assert plain.total_bytes == 2 * parameter_count(plain) > published.total_bytes
+
+
 @pytest.mark.parametrize(("name", "modules"), [("qwen3.6-27b", 401), ("qwen3.6-35b-a3b", 291)])
 def test_mixed_precision_is_told_as_nvidia_tells_it(name: str, modules: int) -> None:
     """Their ``hf_quant_config.json`` lists as many modules, experts of a layer as one."""
@@ -224,6 +238,12 @@ def test_the_hub_knows_them_without_asking_anybody() -> None:
     cut = SyntheticModel("qwen3-8b", 2)
     assert locate("synthetic:qwen3-8b:2") == find(str(cut)) == resolve(str(cut)) == cut
     assert locate("synthetic:gpt-oss-20b") == SyntheticModel("gpt-oss-20b")
+    for plain in (
+        SyntheticModel("qwen3-8b", 2, plain=True),
+        SyntheticModel("qwen3-8b", plain=True),
+    ):
+        assert locate(str(plain)) == plain
+    assert str(SyntheticModel("qwen3-8b", 2, plain=True)) == "synthetic:qwen3-8b:2@bf16"
     assert list(download(str(cut))) == []
 
 
@@ -243,6 +263,12 @@ def test_the_hub_knows_them_without_asking_anybody() -> None:
         ("qwen3-8b:2:3", "has 36 layers"),
         ("qwen3-8b:" + "9" * 5000, "has 36 layers"),
         ("qwen3-8b:²", "has 36 layers"),
+        ("qwen3-8b:37@bf16", "has 36 layers"),
+        ("qwen3-7b@bf16", "Did you mean qwen3-8b?"),
+        ("qwen3-8b@fp8", r"or as qwen3-8b@bf16 with nothing quantised; there is no '@fp8'\."),
+        ("qwen3-8b:2@", r"there is no '@'\."),
+        ("qwen3-8b@bf16:2", r"there is no '@bf16:2'\."),
+        ("qwen3-8b@\x1b[2J", r"there is no '@"),
     ],
 )
 def test_names_that_mean_nothing_are_one_sentence(text: str, sentence: str) -> None:

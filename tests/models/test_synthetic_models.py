@@ -25,9 +25,15 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     make_narrow(monkeypatch)
 
 
-def loaded(model: str) -> Engine:
+def loaded(model: str, rounding: str | None) -> Engine:
     config = EngineConfig(
-        model, device="cpu", threads=1, max_model_len=256, kv_cache_tokens=256, max_batch=1
+        model,
+        device="cpu",
+        threads=1,
+        max_model_len=256,
+        kv_cache_tokens=256,
+        max_batch=1,
+        rounding=rounding,
     )
     steps = load_engine(config)
     while True:
@@ -39,9 +45,17 @@ def loaded(model: str) -> Engine:
 
 
 @pytest.mark.usefixtures("_narrow")
-@pytest.mark.parametrize("name", list(CATALOGUE))
-def test_numbers_are_finite_and_depend_on_the_input(name: str) -> None:
-    with closing(loaded(f"synthetic:{name}:6")) as engine:
+@pytest.mark.parametrize(
+    ("name", "rounding"),
+    [
+        *((f"{name}:6", None) for name in CATALOGUE),
+        ("gpt-oss-20b:2@bf16", None),
+        ("gpt-oss-20b:2@bf16", "mxfp4"),
+        ("qwen3.6-35b-a3b:4@bf16", "nvfp4"),
+    ],
+)
+def test_numbers_are_finite_and_depend_on_the_input(name: str, rounding: str | None) -> None:
+    with closing(loaded(f"synthetic:{name}", rounding)) as engine:
         assert engine.info.notes == ()
         request = Request("all", token_ids=PROMPT, sampling=SamplingParams(max_tokens=1))
         engine.add(request, Collect.LOGITS)

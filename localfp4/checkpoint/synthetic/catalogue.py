@@ -258,7 +258,7 @@ CATALOGUE: Mapping[str, Published] = MappingProxyType(
                 "tie_word_embeddings": False,
                 "vocab_size": 201088,
             },
-            Mix(),
+            Mix(stacks="mxfp4"),
             "openai/gpt-oss-20b",
         ),
         "llama3.1-8b": Published(

@@ -7,7 +7,7 @@ from localfp4.checkpoint.synthetic.feed_forwards import (
     qwen_mixture,
 )
 from localfp4.checkpoint.synthetic.layout import Layout
-from localfp4.checkpoint.synthetic.mix import Mix
+from localfp4.checkpoint.synthetic.mix import PLAIN, Mix
 from localfp4.checkpoint.synthetic.mixers import Settings, adds_one, attention, gated_delta
 
 _SANDWICH = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
@@ -48,7 +48,7 @@ def _layer(layout: Layout, name: str, settings: Settings, kind: str, mix: Mix) -
         case "gemma4_text":
             gemma_mixture(layout, name, settings, mix)
         case "gpt_oss":
-            gpt_oss_mixture(layout, f"{name}.mlp", settings)
+            gpt_oss_mixture(layout, f"{name}.mlp", settings, mix)
         case "qwen3_moe" | "qwen3_5_moe_text":
             qwen_mixture(layout, f"{name}.mlp", settings, mix)
         case _:
@@ -62,4 +62,4 @@ def _mtp(layout: Layout, settings: Settings) -> None:
     for norm in ("pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"):
         layout.norm(f"mtp.{norm}", hidden, plus_one=adds_one(settings))
     for index in range(settings["mtp_num_hidden_layers"]):
-        _layer(layout, f"mtp.layers.{index}", settings, "full_attention", Mix())
+        _layer(layout, f"mtp.layers.{index}", settings, "full_attention", PLAIN)

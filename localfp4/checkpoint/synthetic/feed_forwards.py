@@ -39,8 +39,8 @@ def gemma_mixture(layout: Layout, layer: str, settings: Settings, mix: Mix) -> N
     layout.tensor(f"{layer}.layer_scalar", (1,), BF16_ONES)
 
 
-def gpt_oss_mixture(layout: Layout, name: str, settings: Settings) -> None:
-    """Add a router with stacks of experts in MXFP4."""
+def gpt_oss_mixture(layout: Layout, name: str, settings: Settings, mix: Mix) -> None:
+    """Add a router with stacks of experts; those that are plain have their columns first."""
     hidden, size = settings["hidden_size"], settings["intermediate_size"]
     experts = settings["num_local_experts"]
     layout.linear(f"{name}.router", experts, hidden, bias=True)
@@ -49,8 +49,11 @@ def gpt_oss_mixture(layout: Layout, name: str, settings: Settings) -> None:
         ("down_proj", hidden, size),
     ):
         stack, groups = f"{name}.experts.{part}", columns // 32
-        layout.tensor(f"{stack}_blocks", (experts, rows, groups, 16), CODES, "U8")
-        layout.tensor(f"{stack}_scales", (experts, rows, groups), E8M0_SCALES, "U8")
+        if mix.stacks == "mxfp4":
+            layout.tensor(f"{stack}_blocks", (experts, rows, groups, 16), CODES, "U8")
+            layout.tensor(f"{stack}_scales", (experts, rows, groups), E8M0_SCALES, "U8")
+        else:
+            layout.tensor(stack, (experts, columns, rows))
         layout.tensor(f"{stack}_bias", (experts, rows))
 
 

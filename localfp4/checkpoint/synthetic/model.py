@@ -12,9 +12,12 @@ from localfp4.checkpoint.index import SINGLE_FILE, Checkpoint
 from localfp4.checkpoint.synthetic.catalogue import CATALOGUE, Published
 from localfp4.checkpoint.synthetic.decoder import add_decoder
 from localfp4.checkpoint.synthetic.layout import Layout
+from localfp4.checkpoint.synthetic.mix import PLAIN
 from localfp4.errors import ModelNotFoundError
 
 PREFIX = "synthetic:"
+PLAIN_FORM = "bf16"
+"""After an ``@``: nothing is quantised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,16 @@ class SyntheticModel:
     Attributes:
         name: A key of the catalogue.
         layers: How many of its first layers; ``None`` takes all.
+        plain: Whether nothing is quantised, instead of what its publisher quantises.
     """
 
     name: str
     layers: int | None = None
+    plain: bool = False
 
     def __str__(self) -> str:
-        return f"{PREFIX}{self.name}" + ("" if self.layers is None else f":{self.layers}")
+        layers = "" if self.layers is None else f":{self.layers}"
+        return f"{PREFIX}{self.name}{layers}" + (f"@{PLAIN_FORM}" if self.plain else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +45,13 @@ class SyntheticCheckpoint(Checkpoint):
 
 
 def synthetic_model(text: str) -> SyntheticModel:
-    """Read ``NAME`` or ``NAME:LAYERS``.
+    """Read ``NAME`` or ``NAME:LAYERS``, either with ``@bf16``.
 
     Raises:
-        ModelNotFoundError: There is no such model, or it has fewer layers.
+        ModelNotFoundError: There is no such model, or it has fewer layers, or no such form.
     """
-    name, _, count = text.partition(":")
+    shape, has_form, form = text.partition("@")
+    name, has_count, count = shape.partition(":")
     published = CATALOGUE.get(name)
     if published is None:
         close = difflib.get_close_matches(name.lower(), CATALOGUE, n=1, cutoff=0.4)
@@ -52,15 +59,20 @@ def synthetic_model(text: str) -> SyntheticModel:
         raise ModelNotFoundError(
             f"There is no synthetic model '{shown(name)}', only {', '.join(CATALOGUE)}.{hint}"
         )
-    if not count and ":" not in text:
-        return SyntheticModel(name)
+    if has_form and form != PLAIN_FORM:
+        raise ModelNotFoundError(
+            f"{name} is stored as its publisher has it, or as {name}@{PLAIN_FORM} with nothing "
+            f"quantised; there is no '@{shown(form)}'."
+        )
+    if not has_count:
+        return SyntheticModel(name, plain=bool(has_form))
     most = _language_model(published.config)["num_hidden_layers"]
     if not (count.isascii() and count.isdecimal() and len(count) < 10 and 1 <= int(count) <= most):
         raise ModelNotFoundError(
             f"{name} has {most} layers, so that '{shown(count)}' of them cannot be had; "
             f"try {name}:2."
         )
-    return SyntheticModel(name, int(count))
+    return SyntheticModel(name, int(count), plain=bool(has_form))
 
 
 def synthetic_checkpoint(model: SyntheticModel) -> SyntheticCheckpoint:
@@ -69,9 +81,10 @@ def synthetic_checkpoint(model: SyntheticModel) -> SyntheticCheckpoint:
     config = _cut(published.config, model.layers)
     folder = Path(str(model))  # which does not exist: there is no tokenizer, nor anything else
     layout = Layout(folder / SINGLE_FILE)
-    add_decoder(layout, config, published.mix)
-    quant_config = _quant_config(published, layout)
-    config["quantization_config"] = quant_config
+    add_decoder(layout, config, PLAIN if model.plain else published.mix)
+    quant_config = None if model.plain else _quant_config(published, layout)
+    if quant_config is not None:
+        config["quantization_config"] = quant_config
     return SyntheticCheckpoint(
         folder=folder,
         config=MappingProxyType(config),
