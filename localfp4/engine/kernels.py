@@ -7,7 +7,6 @@ import shutil
 import sysconfig
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from localfp4.errors import RequestError, UserError
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import Execution
+from localfp4.models.modules import modules_of
 from localfp4.telemetry.cpu import usable_cores
 from localfp4_kernels.dispatch import Kind, Phase, Precision, PrecisionError
 from localfp4_kernels.target import Target
@@ -130,7 +130,7 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
         return f"torch {name}"
     from localfp4.models.packed import KernelExperts, KernelLinear
 
-    modules = _modules(decoder.layers)
+    modules = modules_of(decoder.layers)
     packed = next((one for one in modules if isinstance(one, KernelLinear | KernelExperts)), None)
     if packed is None:
         return f"triton {execution.target}, {name} weights"
@@ -142,16 +142,6 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
     }
     kernels = ", ".join(f"{phase} {choice.kernel}" for phase, choice in chosen.items())
     return f"triton {execution.target}, {kernels}"
-
-
-def _modules(value: object) -> Iterator[object]:
-    """Yield a module and everything that it is made of."""
-    yield value
-    if is_dataclass(value) and not isinstance(value, type):
-        value = tuple(getattr(value, field.name) for field in fields(value))
-    if isinstance(value, tuple):
-        for part in value:
-            yield from _modules(part)
 
 
 def _require_compiler() -> None:

@@ -45,12 +45,14 @@ def _best(found: list[Gpu], device: str | None) -> Gpu | None:
     Raises:
         RequestError: There is none.
     """
+    kind, _, index = (device or "cuda").partition(":")
+    if kind != "cuda":
+        raise RequestError(f"There is no device '{device}'; use cpu, cuda or cuda:0.")
     usable = sorted(
         (gpu for gpu in found if gpu.capability >= _OLDEST),
         key=lambda gpu: (gpu.capability, gpu.total_bytes),
         reverse=True,
     )
-    _, _, index = (device or "").partition(":")
     if device is not None and not usable:
         raise RequestError(
             "There is no GPU here that kernels run on, RTX 30 or newer; --gpu 4070 plans for one."

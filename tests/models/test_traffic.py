@@ -3,12 +3,20 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localfp4.checkpoint.hub import find
 from localfp4.models.header_sizes import stored_sizes
 from localfp4.models.opened import OpenedModel, open_model
 from localfp4.models.spec import AttentionSpec
-from localfp4.models.traffic import decode_bytes, sequence_bytes, visited_share
+from localfp4.models.traffic import (
+    decode_bytes,
+    prefill_bytes,
+    sequence_bytes,
+    shared_bytes,
+    visited_share,
+)
 from localfp4.models.tying import shares_embedding
 from localfp4.models.weight_sizes import WeightSizes
 from tests.models.plan_models import GEMMA3_27B, GPT_OSS_20B, QWEN3_5_27B, QWEN3_8B, spec_of
@@ -76,3 +84,70 @@ def test_tables_that_are_looked_up_are_not_read() -> None:
     spec = spec_of(QWEN3_8B)
     some = WeightSizes(rest=1000, layers=(10,) * 36, experts=(0,) * 36, looked_up=300, drafting=50)
     assert decode_bytes(spec, some, "fp8", 0) == 700 + 360
+
+
+SPEC = spec_of(QWEN3_8B)
+SIZES = WeightSizes(rest=1000, layers=(100,) * 36, experts=(0,) * 36, looked_up=400)
+TOKEN = 144 * 1024
+
+
+def prompt_bytes(tokens: int, batch: int = 1, depth: int = 0) -> int:
+    return prefill_bytes(SPEC, SIZES, "bfloat16", tokens, batch, depth, step_tokens=512)
+
+
+def test_a_prompt_reads_weights_once_a_step_and_the_output_projection_where_it_ends() -> None:
+    assert prompt_bytes(1) == 600 + 3600 + TOKEN
+    assert prompt_bytes(512) == 600 + 3600 + 512 * TOKEN
+    # The second part of 88 tokens reads what the first has left.
+    assert prompt_bytes(600) == 600 + 2 * 3600 + (600 + 512) * TOKEN
+    assert prompt_bytes(100, depth=64) == 600 + 3600 + (100 + 64) * TOKEN
+
+
+def test_prompts_share_steps() -> None:
+    assert prompt_bytes(128, batch=4) == 600 + 3600 + 4 * 128 * TOKEN
+    assert prompt_bytes(128, batch=5) == 2 * (600 + 3600) + 5 * 128 * TOKEN
+    assert prompt_bytes(1024, batch=2) == 2 * 600 + 4 * 3600 + 2 * (1024 + 512) * TOKEN
+
+
+def test_a_prompt_reads_no_more_than_a_window() -> None:
+    gemma, layer = spec_of(GEMMA3_27B), 2 * 16 * (128 + 4)
+    none = WeightSizes(rest=0, layers=(0,) * 62, experts=(0,) * 62)
+    moved = prefill_bytes(gemma, none, "fp8", 4096, step_tokens=2048)
+    assert moved == 62 * 4096 * layer + (10 * 2048 + 52 * 1024) * layer
+
+
+def test_every_part_of_a_prompt_moves_states() -> None:
+    spec = spec_of(QWEN3_5_27B)
+    none = WeightSizes(rest=0, layers=(0,) * 64, experts=(0,) * 64)
+    state = 48 * (48 * 128 * 128 * 4 + (2 * 16 * 128 + 48 * 128) * 3 * 2)
+    token = 16 * 2 * 4 * (256 + 4)
+    # A new context begins with zeros.
+    assert prefill_bytes(spec, none, "fp8", 100, step_tokens=512) == state + 100 * token
+    moved = prefill_bytes(spec, none, "fp8", 600, 1, 50, step_tokens=512)
+    assert moved == 2 * 2 * state + (600 + 50 + 562) * token
+
+
+def test_a_long_prompt_visits_every_expert_and_the_rest_of_it_some() -> None:
+    spec = spec_of(GPT_OSS_20B)
+    stacks = WeightSizes(rest=0, layers=(0,) * 24, experts=(3200,) * 24, expert_count=32)
+    written = 24 * 2 * 8 * 64 * 2
+    moved = prefill_bytes(spec, stacks, "bfloat16", 512, step_tokens=512)
+    assert moved == 24 * 3200 + 512 * written
+    again = prefill_bytes(spec, stacks, "bfloat16", 513, step_tokens=512)
+    read = 12 * (512 + 128) * 2 * 8 * 64 * 2
+    assert again == moved + written + read + 24 * 3200 * 4 // 32
+
+
+def test_a_single_token_moves_what_decoding_it_does_and_what_it_leaves() -> None:
+    decoded = decode_bytes(SPEC, SIZES, "bfloat16", context=700)
+    assert prompt_bytes(1, depth=700) == decoded + TOKEN
+    assert shared_bytes(SIZES) + sequence_bytes(SPEC, "bfloat16", 700) == decoded
+
+
+@given(st.integers(1, 3000), st.integers(1, 40), st.integers(0, 3000))
+@settings(max_examples=30, deadline=None)
+def test_more_tokens_move_more(tokens: int, batch: int, depth: int) -> None:
+    moved = prompt_bytes(tokens, batch, depth)
+    assert prompt_bytes(tokens + 1, batch, depth) > moved
+    assert prompt_bytes(tokens, batch + 1, depth) > moved
+    assert prompt_bytes(tokens, batch, depth + 1) > moved

@@ -63,6 +63,14 @@ class Budget:
         """Whether kernels run, which also read weights in main memory."""
         return self.machine.is_gpu and self.config.kernels != "torch"
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the cache is as large as was asked for and keeps nothing between requests.
+
+        Then a full batch needs its windows and states, and nothing else needs what is left.
+        """
+        return self.config.kv_cache_tokens is not None and not self.config.prefix_caching
+
     def workspace(self, context: int) -> int:
         """Return what steps of sequences up to some length take."""
         on_gpu = self.machine.is_gpu

@@ -116,9 +116,12 @@ def _state_slots(budget: Budget, placement: Placement) -> tuple[int, int]:
         return 0, 0
     config = budget.config
     asked = max(config.max_model_len or 0, config.kv_cache_tokens or 0)
-    left = budget.left(placement, 0) - budget.workspace(asked or LEAST_CONTEXT)
+    longest = config.max_model_len or asked or LEAST_CONTEXT
+    left = budget.left(placement, 0) - budget.workspace(longest)
     explicit = budget.cache(asked, 1) if asked else 0
     room = min(int(left * _STATE_SHARE), left - explicit) // budget.per_state
+    if budget.is_exact:
+        room = (left - explicit) // budget.per_state
     if not config.prefix_caching:
         return max(1, min(config.max_batch, room)), 0
     total = max(1, min(config.max_batch + _MOST_SNAPSHOTS, room))
@@ -176,7 +179,7 @@ def _sequences(budget: Budget, room: int, tokens: int, batch: int) -> int:
     """
     few = [count for count in (_CONVERSATIONS, 1) if budget.cache(tokens, count) <= room]
     least = min(few[0] if few else 1, batch)
-    limit = max(room // 2, budget.cache(tokens, least))
+    limit = room if budget.is_exact else max(room // 2, budget.cache(tokens, least))
     return max(
         (count for count in range(least, batch + 1) if budget.cache(tokens, count) <= limit),
         default=least,

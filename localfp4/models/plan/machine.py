@@ -50,6 +50,11 @@ class Machine:
         return self.device == "cuda"
 
     @property
+    def room_bytes(self) -> int:
+        """Memory of the device that models may take."""
+        return max(self.free_bytes - self.reserve_bytes, 0)
+
+    @property
     def host_room(self) -> int:
         """Main memory that weights may take which do not fit the card."""
         return int(self.ram_bytes * _HOST_SHARE) if self.is_gpu else 0

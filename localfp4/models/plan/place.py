@@ -53,8 +53,9 @@ def host_bytes_lacking(budget: Budget) -> int:
 
 
 def _fits(budget: Budget, placement: Placement, tokens: int) -> bool:
-    room = budget.left(placement, 1)
-    taken = budget.cache(tokens, 1) + budget.workspace(tokens)
+    sequences = budget.config.max_batch if budget.is_exact else 1
+    room = budget.left(placement, sequences)
+    taken = budget.cache(tokens, sequences) + budget.workspace(tokens)
     return taken <= room and budget.host_bytes(placement) <= budget.machine.host_room
 
 
