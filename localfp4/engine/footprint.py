@@ -29,6 +29,13 @@ class Footprint:
             return process_memory().resident_bytes
         return torch.cuda.memory_reserved(self._device) + self._context_bytes
 
+    @property
+    def peak_nbytes(self) -> int:
+        """The most that was held, since the peak was reset where the platform can do that."""
+        if self._device.type != "cuda":
+            return process_memory().peak_bytes
+        return torch.cuda.max_memory_reserved(self._device) + self._context_bytes
+
 
 def _context_bytes(device: torch.device) -> int:
     """Return what CUDA takes of a device besides what PyTorch has reserved."""

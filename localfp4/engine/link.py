@@ -5,17 +5,16 @@ makes a new link for a new process, so that nothing of a dead one lingers.
 """
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from threading import Event as Flag
 from threading import Lock, Thread
 
 from localfp4 import errors
 from localfp4.config import EngineConfig
+from localfp4.engine.children import receive, sigint_blocked, signal_name
 from localfp4.engine.counting import Counting
 from localfp4.engine.inbox import NAP_S, take
 from localfp4.engine.log import log_path
@@ -66,7 +65,7 @@ class EngineLink:
             target=main, args=(far_end, config, loader), name="localfp4-engine", daemon=True
         )
         try:
-            with _sigint_blocked():
+            with sigint_blocked():
                 self._process.start()
         except OSError as error:
             raise EngineDiedError(f"The engine process cannot be started: {error}.") from error
@@ -179,7 +178,7 @@ class EngineLink:
         try:
             with suppress(EOFError, OSError):
                 while True:
-                    self._deliver(_receive(self._pipe, self._process.sentinel))
+                    self._deliver(receive(self._pipe, self._process.sentinel))
         finally:
             self._bury()
 
@@ -230,7 +229,7 @@ class EngineLink:
         exit_code = self._process.exitcode or 0
         if exit_code >= 0:
             return f"The engine ended unexpectedly with exit code {exit_code}; see {log_path()}."
-        name = _signal_name(-exit_code)
+        name = signal_name(-exit_code)
         if name == "SIGKILL":
             return "The engine was killed by the system (SIGKILL), probably for lack of memory."
         return f"The engine was ended by the signal {name}; see {log_path()}."
@@ -244,34 +243,3 @@ def prepare_to_spawn() -> None:
     """
     if os.name == "posix":
         resource_tracker.ensure_running()
-
-
-def _receive(pipe: Connection, sentinel: int) -> Report:
-    """Return the next report; raise ``EOFError`` once the process is gone and the pipe empty.
-
-    The sentinel matters where a grandchild has inherited the pipe and keeps it open.
-    """
-    if pipe not in wait([pipe, sentinel]):
-        raise EOFError
-    report: Report = pipe.recv()
-    return report
-
-
-@contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Let a child start with Ctrl-C blocked, until it can say that it ignores it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)

@@ -4,12 +4,16 @@ Reads installed metadata instead of importing packages, so that it costs no torc
 """
 
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from localfp4 import __version__
+from localfp4.telemetry.commit import running_commit
 from localfp4.telemetry.cpu import cpu_name, usable_cores
+from localfp4.telemetry.gpus import gpus
 from localfp4.telemetry.memory import system_memory
 from localfp4.telemetry.nvml import driver_version
 
@@ -31,6 +35,11 @@ class Environment:
         memory_bytes: Memory of the computer or the container.
         gpu: Name of the graphics card; ``None`` on a CPU.
         driver: Version of the NVIDIA driver; ``None`` on a CPU.
+        cuda: Version of CUDA that torch was built for; ``None`` where it was built for none.
+        commit: Of this program, where it runs from a checkout or was installed from one.
+        gpu_memory_bytes: All memory of the graphics card; ``None`` on a CPU.
+        gpu_power_limit_w: What the driver lets the card draw; ``None`` on a CPU, and where the
+            driver does not tell.
     """
 
     date: str
@@ -45,10 +54,15 @@ class Environment:
     memory_bytes: int
     gpu: str | None
     driver: str | None
+    cuda: str | None = None
+    commit: str | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_power_limit_w: int | None = None
 
 
 def environment(threads: int, gpu: str | None = None) -> Environment:
     """Describe this machine, with the threads and the graphics card that are in use."""
+    card = next((card for card in gpus() if card.name == gpu), None) if gpu else None
     return Environment(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         localfp4=__version__,
@@ -62,6 +76,10 @@ def environment(threads: int, gpu: str | None = None) -> Environment:
         memory_bytes=system_memory().total_bytes,
         gpu=gpu,
         driver=driver_version() if gpu else None,
+        cuda=_cuda_of_torch(),
+        commit=running_commit(),
+        gpu_memory_bytes=card.total_bytes if card else None,
+        gpu_power_limit_w=card.power_limit_w if card else None,
     )
 
 
@@ -70,3 +88,14 @@ def _installed(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def _cuda_of_torch() -> str | None:
+    """Read the file in which torch says what it was built for, since importing it takes seconds."""
+    try:
+        path = Path(str(distribution("torch").locate_file("torch/version.py")))
+        text = path.read_text(encoding="utf-8")
+    except (PackageNotFoundError, OSError):
+        return None
+    found = re.search(r"^cuda\b.*= *'([\d.]+)'", text, re.MULTILINE)
+    return found[1] if found else None

@@ -24,6 +24,7 @@ class Gpu:
         capability: Compute capability times ten.
         drives_display: Whether a display is in use on it.
         link: Bytes a second from the main memory, at the best that card and slot allow.
+        power_limit_w: What the driver lets it draw.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Gpu:
     capability: int
     drives_display: bool | None = None
     link: float | None = None
+    power_limit_w: int | None = None
 
 
 def gpus() -> list[Gpu]:
@@ -74,6 +76,7 @@ def _read(library: Any, index: int) -> Gpu | None:
     active = _number(library.nvmlDeviceGetDisplayActive, handle)
     generation = _number(library.nvmlDeviceGetMaxPcieLinkGeneration, handle)
     lanes = _number(library.nvmlDeviceGetMaxPcieLinkWidth, handle)
+    milliwatts = _number(library.nvmlDeviceGetEnforcedPowerLimit, handle)
     return Gpu(
         name=_text(library.nvmlDeviceGetName, handle),
         uuid=_text(library.nvmlDeviceGetUUID, handle),
@@ -82,6 +85,7 @@ def _read(library: Any, index: int) -> Gpu | None:
         capability=10 * major.value + minor.value,
         drives_display=None if active is None else bool(active),
         link=link_bytes_per_s(generation, lanes) if generation and lanes else None,
+        power_limit_w=None if milliwatts is None else round(milliwatts / 1000),
     )
 
 

@@ -35,6 +35,7 @@ class FakeNvml:
             "nvmlDeviceGetDisplayActive": lambda handle, out: _set(out, handle.value == 1),
             "nvmlDeviceGetMaxPcieLinkGeneration": lambda _, out: _set(out, 4),
             "nvmlDeviceGetMaxPcieLinkWidth": lambda _, out: _set(out, 8),
+            "nvmlDeviceGetEnforcedPowerLimit": lambda _, out: _set(out, 114_999),
             "nvmlDeviceGetName": lambda _, text, size: _write(text, b"NVIDIA GeForce RTX 4060"),
             "nvmlDeviceGetUUID": lambda handle, text, size: _write(
                 text, f"GPU-{handle.value}a".encode()
@@ -70,7 +71,7 @@ def test_two_cards() -> None:
     library = FakeNvml()
     first, second = read_gpus(library)
     assert replace(first, link=None) == Gpu(
-        "NVIDIA GeForce RTX 4060", "GPU-1a", 8 * GIB, 6 * GIB, 89, True, None
+        "NVIDIA GeForce RTX 4060", "GPU-1a", 8 * GIB, 6 * GIB, 89, True, None, power_limit_w=115
     )
     assert first.link == pytest.approx(15.75e9, rel=1e-3), "4.0 x8"
     assert (second.uuid, second.drives_display) == ("GPU-2a", False)
@@ -83,6 +84,7 @@ def test_what_a_driver_does_not_tell() -> None:
         "nvmlDeviceGetMaxPcieLinkGeneration",
         "nvmlDeviceGetUUID",
         "nvmlDeviceGetName",
+        "nvmlDeviceGetEnforcedPowerLimit",
     )
     assert read_gpus(quiet)[0] == Gpu("", "", 8 * GIB, 6 * GIB, 89, None, None)
 
