@@ -39,7 +39,9 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 import torch
 
-from localfp4.bench.measure import measure
+from localfp4.bench.engines.measure import measure
+from localfp4.bench.figures import figures
+from localfp4.bench.records import Measured
 from localfp4.bench.workload import Case, requests
 from localfp4.config import EngineConfig
 from localfp4.engine.engine import Engine, load_engine
@@ -177,7 +179,8 @@ def load_original(dtype: str) -> Any:
 
 def ours_per_s(engine: Engine, case: Case) -> float:
     """Decode one batch and return its tokens per second."""
-    speed = measure(engine, requests(case, engine.info.vocab_size, Random(0))).decode_tokens_per_s
+    arrivals = measure(engine, requests(case, engine.info.vocab_size, Random(0)))
+    speed = figures(Measured(arrivals, case.batch * case.input_tokens)).decode_tokens_per_s
     assert speed is not None
     return speed
 

@@ -12,20 +12,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from _peers import PEERS, Peer
 
-from localfp4.bench.limits import measure_limits
-from localfp4.bench.load import Bench, load_bench
-from localfp4.bench.markdown import table
-from localfp4.bench.measure import CaseFailedError, Figures
-from localfp4.bench.profile import profile_case
-from localfp4.bench.roofline import Limits
-from localfp4.bench.sweep import Plan, sweep
+from localfp4.bench.device.limits import measure_limits
+from localfp4.bench.device.roofline import shares
+from localfp4.bench.engines.contestant import CaseFailedError
+from localfp4.bench.engines.ours import Ours, load
+from localfp4.bench.figures import figures
+from localfp4.bench.peaks import Limits
+from localfp4.bench.records import Figures
+from localfp4.bench.report.markdown import table
+from localfp4.bench.steps.profile import profile_case
 from localfp4.bench.workload import Case
-from localfp4.checkpoint.parameters import parameter_count
 from localfp4.checkpoint.synthetic.model import synthetic_checkpoint, synthetic_model
 from localfp4.config import EngineConfig
 from localfp4.telemetry.environment import environment
@@ -33,7 +34,8 @@ from localfp4.telemetry.environment import environment
 OURS = ("auto", "w4a16", "bf16")
 """Precisions of this engine: as the card does it best, exact 4-bit weights, and none quantised."""
 
-DENSE = ("qwen3", "llama")
+WARM_TOKENS = 16
+"""Of an answer while warming up: by then everything has been run once."""
 
 HEADINGS = (
     "what",
@@ -91,91 +93,66 @@ def measured(job: Job) -> list[Line]:
 
 
 def ours(job: Job) -> list[Line]:
-    longest = max(job.prompt + job.answer, job.long_prompt + 1)
+    cases = [Case(batch, job.prompt, job.answer) for batch in job.batches]
+    prompt = Case(1, job.long_prompt, 1)
+    loaded = loaded_for(job, [*cases, prompt])
+    limits = loaded.limits()
+    lines: list[Line] = []
+    for case in cases:
+        found, reason = best_of(loaded, case, job.repeats)
+        line = Line(job.what, case.batch, load_s=loaded.about.load_s, note=reason)
+        if found is not None:
+            line.decode, line.ttft_ms = found.decode_tokens_per_s, found.ttft_ms
+            reached = shares(loaded.work(case), case, found, limits)
+            line.percent_of_limit = reached.decode_percent
+        lines.append(line)
+    lines[0].idle_percent = idle_percent(loaded, cases[0])
+    found, reason = best_of(loaded, prompt, job.repeats)
+    if found is None:
+        lines[0].note = reason
+    else:
+        lines[0].prefill = found.prefill_tokens_per_s
+        reached = shares(loaded.work(prompt), prompt, found, limits)
+        lines[0].percent_of_peak = reached.prefill_percent
+    return lines
+
+
+def loaded_for(job: Job, cases: Sequence[Case]) -> Ours:
     config = EngineConfig(
         f"synthetic:{job.model}",
         device=job.device,
         precision=job.what,
-        max_model_len=longest,
-        kv_cache_tokens=max(max(job.batches) * (job.prompt + job.answer + 64), longest + 64),
-        max_batch=max(job.batches),
         prefix_caching=False,
         speculation="off",
     )
-    loading = load_bench(config)
+    loading = load(config, cases)
     while True:
         try:
             next(loading)
         except StopIteration as end:
-            bench: Bench = end.value
-            break
-    cases = [Case(batch, job.prompt, job.answer) for batch in job.batches]
-    lines: list[Line] = []
-    for case in cases:
-        figures, reason = best_of(bench, case, job.repeats)
-        line = Line(job.what, case.batch, load_s=bench.engine.info.load_s, note=reason)
-        if figures is not None:
-            line.decode, line.ttft_ms = figures.decode_tokens_per_s, figures.ttft_ms
-            line.percent_of_limit = bench.roofline.percent_of_limit(case, figures)
-        lines.append(line)
-    lines[0].idle_percent = idle_percent(bench, cases[0])
-    figures, reason = best_of(bench, Case(1, job.long_prompt, 1), job.repeats)
-    if figures is None:
-        lines[0].note = reason
-    else:
-        lines[0].prefill = figures.prefill_tokens_per_s
-        peak = peak_tflops(bench.roofline.limits, job.what)
-        flops = prefill_flops(job)
-        if flops is not None:
-            per_s = flops / job.long_prompt * figures.prefill_tokens_per_s
-            lines[0].percent_of_peak = 100 * per_s / 1e12 / peak
-    return lines
+            return end.value
 
 
-def best_of(bench: Bench, case: Case, repeats: int) -> tuple[Figures | None, str]:
+def best_of(loaded: Ours, case: Case, repeats: int) -> tuple[Figures | None, str]:
     """Return the figures of the fastest repeat, or why there are none."""
-    rows = list(sweep(bench.engine, Plan((case,), repeats), str(bench.device)))
-    found = [row.figures for row in rows if row.figures is not None]
-    if not found:
-        return None, rows[-1].reason or ""
-    return min(found, key=lambda figures: figures.e2e_ms), ""
+    short = replace(case, output_tokens=min(case.output_tokens, WARM_TOKENS))
+    try:
+        loaded.run(short, "warm-up")
+        found = [figures(loaded.run(case, f"{case} {repeat}")) for repeat in range(repeats)]
+    except CaseFailedError as error:
+        return None, str(error)
+    return min(found, key=lambda one: one.e2e_ms), ""
 
 
-def idle_percent(bench: Bench, case: Case) -> float | None:
+def idle_percent(loaded: Ours, case: Case) -> float | None:
     """Return the share of decode steps in which the GPU waits, between its first and last kernel."""
     try:
-        found = profile_case(bench, case, seed=0)
+        found = profile_case(loaded, case, seed=0)
     except CaseFailedError:
         return None
     if found.device_busy_us is None or found.device_idle_us is None:
         return None
     return 100 * found.device_idle_us / (found.device_busy_us + found.device_idle_us)
-
-
-def prefill_flops(job: Job) -> float | None:
-    """Return what computing a prompt takes: two for each weight of a layer and token, and attention.
-
-    ``None`` for models of which a token visits a part, or that do not attend to everything.
-    """
-    checkpoint = synthetic_checkpoint(synthetic_model(job.model))
-    config = checkpoint.config
-    if config["model_type"] not in DENSE:
-        return None
-    table_size = config["vocab_size"] * config["hidden_size"]
-    copies = 1 if config["tie_word_embeddings"] else 2
-    weights = parameter_count(checkpoint) - copies * table_size
-    heads = config["num_attention_heads"]
-    width = heads * (config.get("head_dim") or config["hidden_size"] // heads)
-    # Scores, and their sums over values, of which the mask leaves half.
-    attention = 2.0 * config["num_hidden_layers"] * width * job.long_prompt**2
-    return 2.0 * weights * job.long_prompt + attention
-
-
-def peak_tflops(limits: Limits, precision: str) -> float:
-    """Return the measured peak of the products that prefill runs in a precision."""
-    if precision == "auto" and limits.fp8_tflops:
-        return limits.fp8_tflops
-    return limits.bfloat16_tflops or limits.float32_tflops or float("nan")
 
 
 def peers(job: Job) -> list[Line]:

@@ -1,33 +1,158 @@
 """What a device reaches at best: measured on the CPU, with the device's part of a GPU left out."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from localfp4.bench import limits
-from localfp4.bench.limits import measure_limits
+from localfp4.bench.device import bandwidth, limits, product_peaks
+from localfp4.bench.device.bandwidth import measure_bandwidth
+from localfp4.bench.device.best_time import best_s
+from localfp4.bench.device.limits import measure_limits
+from localfp4.bench.device.product_peaks import (
+    MakeProduct,
+    cpu_tflops,
+    dense_product,
+    fp4_product,
+    fp8_product,
+    gpu_tflops,
+)
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
+GIB = 2**30
 
 
-def test_a_cpu_has_a_bandwidth_and_a_float32_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_BUDGET_S", 0.02)
-    found = measure_limits(CPU, free_bytes=2**28)
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bandwidth, "_BUDGET_S", 0.02)
+    monkeypatch.setattr(bandwidth, "_CACHED_BUDGET_S", 0.002)
+    monkeypatch.setattr(product_peaks, "_CPU_SIZES", (256,))
+    monkeypatch.setattr(product_peaks, "_CPU_BUDGET_S", 0.02)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_cpu_has_bandwidths_and_peaks() -> None:
+    found = measure_limits(CPU, free_bytes=2**28, dtype=torch.bfloat16)
     assert 0.05 < found.copy_gb_per_s < 5000
-    assert found.float32_tflops is not None
-    assert 1e-4 < found.float32_tflops < 100
-    assert found.bfloat16_tflops is found.fp8_tflops is None
+    for peak in (found.float32_tflops, found.bfloat16_tflops):
+        assert peak is not None
+        assert 1e-5 < peak < 100
+    assert found.read_gb_per_s is not None
+    assert 0.05 < found.read_gb_per_s < 5000
+    assert found.fp8_tflops is found.fp4_tflops is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bfloat16", "reported"),
+    [
+        (torch.float32, 0.1, None),
+        (torch.float32, 0.3, 0.3),
+        (torch.bfloat16, 0.1, 0.1),
+        (torch.float16, 0.1, 0.1),
+    ],
+)
+def test_a_cpu_has_bfloat16_where_it_is_used_or_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    bfloat16: float,
+    reported: float | None,
+) -> None:
+    monkeypatch.setattr(bandwidth, "best_s", lambda *_: 0.5)
+    peaks = {torch.float32: 0.2, torch.bfloat16: bfloat16}
+    monkeypatch.setattr(limits, "cpu_tflops", peaks.__getitem__)
+    found = measure_limits(CPU, 2**24, dtype)
+    assert (found.float32_tflops, found.bfloat16_tflops) == (0.2, reported)
 
 
 def test_a_copy_counts_as_read_and_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_best_s", lambda run, device: 0.5)
-    found = measure_limits(CPU, free_bytes=2**40)
-    assert found.copy_gb_per_s == pytest.approx(2 * 2**28 / 0.5 / 1e9)
-    assert found.float32_tflops == pytest.approx(2 * 2048**3 / 0.5 / 1e12)
+    monkeypatch.setattr(bandwidth, "best_s", lambda *_: 0.5)
+    found = measure_bandwidth(CPU, free_bytes=2**26)
+    assert found.copy_gb_per_s == pytest.approx(2 * 2**24 / 0.5 / 1e9)
+    assert found.read_gb_per_s == pytest.approx(2**24 / 0.5 / 1e9)
 
 
-def test_the_shortest_of_several_runs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_BUDGET_S", 0.05)
+def test_caches_end_before_the_size_that_is_as_slow_as_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spent_s(run: Callable[[], object], device: torch.device, budget_s: float) -> float:
+        source = getattr(run, "__self__", None)  # of a sum, which is a method of what it reads
+        if not isinstance(source, torch.Tensor):
+            return 2 * 2**27 / 10e9
+        rate = {2**22: 100e9, 2**23: 120e9, 2**24: 90e9}.get(source.nbytes, 12e9)
+        return source.nbytes / rate
+
+    monkeypatch.setattr(bandwidth, "best_s", spent_s)
+    found = measure_bandwidth(CPU, free_bytes=2**29)
+    assert found.copy_gb_per_s == pytest.approx(10)
+    assert found.read_gb_per_s == pytest.approx(12)
+    assert found.cached_gb_per_s == pytest.approx(120)
+    assert found.cached_bytes == 2**25
+
+
+def test_products_of_a_cpu_grow_until_they_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.001, 0.002, 0.004, 0.1])
+    monkeypatch.setattr(product_peaks, "best_s", lambda *_: next(times))
+    assert cpu_tflops(torch.float32) == pytest.approx(2 * 1024**3 / 0.004 / 1e12)
+    times = iter([0.007, 0.06])
+    assert cpu_tflops(torch.bfloat16) == pytest.approx(2 * 256**3 / 0.007 / 1e12)
+
+
+def test_the_shortest_of_several_runs_counts() -> None:
     waits = iter([0.02, 0.01, 0.002])
-    assert limits._best_s(lambda: time.sleep(next(waits, 0.01)), CPU) < 0.009
+    assert best_s(lambda: time.sleep(next(waits, 0.01)), CPU, 0.05) < 0.009
+
+
+@pytest.mark.parametrize(
+    "make", [dense_product(torch.bfloat16), dense_product(torch.float32), fp8_product, fp4_product]
+)
+def test_torch_takes_the_factors_of_every_product(make: MakeProduct) -> None:
+    """Its own checks of types, strides and scales run without a device."""
+    assert make(META, 512)().shape == (512, 512)
+
+
+def test_torch_refuses_scales_of_another_number() -> None:
+    a = torch.zeros(512, 256, dtype=torch.uint8, device=META).view(torch.float4_e2m1fn_x2)
+    scales = torch.ones(512 * 16, device=META).to(torch.float8_e4m3fn)
+    with pytest.raises(RuntimeError, match="should have 16384 elements"):
+        torch._scaled_mm(a, a.T, scale_a=scales, scale_b=scales, out_dtype=torch.bfloat16)
+
+
+def test_products_that_a_gpu_cannot_make_have_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def refused(device: torch.device, size: int) -> Any:
+        sizes.append(size)
+        raise NotImplementedError("scaled_mm is only supported on other devices")
+
+    assert gpu_tflops(META, 80 * GIB, refused) is None
+    assert gpu_tflops(META, GIB, refused) is None
+    assert sizes == [8192, 4096]
+    monkeypatch.setattr(product_peaks, "best_s", lambda *_: 1e-3)
+    assert gpu_tflops(META, GIB, fp4_product) == pytest.approx(2 * 4096**3 / 1e-3 / 1e12)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "measured"),
+    [
+        ((8, 6), torch.bfloat16, {"bfloat16"}),
+        ((8, 9), torch.float32, {"float32", "bfloat16", "fp8"}),
+        ((9, 0), torch.float16, {"bfloat16", "fp8"}),
+        ((12, 0), torch.bfloat16, {"bfloat16", "fp8", "fp4"}),
+    ],
+)
+def test_a_gpu_is_measured_in_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    measured: set[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    reached = bandwidth.Bandwidth(1000.0, 1100.0)
+    monkeypatch.setattr(limits, "measure_bandwidth", lambda *_: reached)
+    monkeypatch.setattr(limits, "gpu_tflops", lambda *_: 5.0)
+    found = measure_limits(torch.device("cuda"), 8 * GIB, dtype)
+    kinds = ("float32", "bfloat16", "fp8", "fp4")
+    assert {kind for kind in kinds if found.tflops(kind) == 5.0} == measured
+    assert (found.copy_gb_per_s, found.read_gb_per_s) == (1000.0, 1100.0)

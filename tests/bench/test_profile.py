@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 import torch
 
-from localfp4.bench.device_time import Span, device_time
-from localfp4.bench.host import MadeUpDecoder
-from localfp4.bench.phases import PHASES, Watch
+from localfp4.bench.steps.device_time import Span, device_time
+from localfp4.bench.steps.host import MadeUpDecoder
+from localfp4.bench.steps.phases import PHASES, Watch
 from localfp4.cli.entry import run_command_line
 from localfp4.engine.answer import Answer
 from localfp4.engine.scheduler import Scheduler
@@ -107,7 +107,7 @@ def test_a_profile_in_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_steps_cost_the_host(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localfp4.bench.host._STEPS", 12)
+    monkeypatch.setattr("localfp4.bench.steps.host._STEPS", 12)
     found = report(capsys, "bench_host.json", "--host")
     assert found["model"]["name"] == "demo"
     assert [(row["batch"], row["sampling"]) for row in found["rows"]] == [
@@ -134,7 +134,7 @@ def test_the_made_up_model_has_a_set_of_logits_for_each_position() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--profile", "--host"], "two reports"),
+        (["--profile", "--host"], "reports of their own"),
         (["--host", "--ctx", "64"], "leave --ctx out"),
         (["demo", "--synthetic", "qwen3-8b"], "name two models, demo and qwen3-8b"),
         (["--synthetic", "qwen3-80b"], "Did you mean qwen3-8b?"),

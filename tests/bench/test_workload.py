@@ -62,3 +62,9 @@ def test_prompts_are_exact_repeatable_and_within_the_vocabulary() -> None:
     assert max(max(prompt) for prompt in prompts) > 250
     assert {(r.sampling.max_tokens, r.sampling.ignore_eos) for r in drawn} == {(7, True)}
     assert len({request.id for request in drawn}) == 4
+
+
+def test_prompts_follow_their_depth_and_answers_may_end_where_they_are_allowed_to() -> None:
+    drawn = requests(Case(2, 10, 7, depth=64), 300, Random(1), ignore_eos=False)
+    assert [len(request.token_ids or ()) for request in drawn] == [74, 74]
+    assert not any(request.sampling.ignore_eos for request in drawn)

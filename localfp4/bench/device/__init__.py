@@ -1,0 +1,1 @@
+"""What the device reaches at best and draws meanwhile, and what the work takes at least."""

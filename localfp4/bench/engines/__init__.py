@@ -1,0 +1,1 @@
+"""What can be measured: this engine, other libraries, and servers, all behind one protocol."""

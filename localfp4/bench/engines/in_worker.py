@@ -1,0 +1,148 @@
+"""The process of a contestant: loads it, runs what it is told, and sends back what was measured.
+
+Importing this costs no torch: that comes with the contestant. What libraries print goes to the log.
+The process ends with the one that started it, however that ended, and takes its children along.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from threading import Thread
+
+from localfp4.bench.engines.contestant import CaseFailedError, Contestant, Entrant
+from localfp4.bench.engines.here import load_here
+from localfp4.bench.engines.worker_protocol import (
+    Broke,
+    Close,
+    Command,
+    LimitsMeasured,
+    MeasureLimits,
+    Ready,
+    Refused,
+    Report,
+    RunCase,
+)
+from localfp4.bench.events import in_words
+from localfp4.bench.records import Status
+from localfp4.engine.faults import device_lost, first_line, is_device_lost, is_out_of_memory
+from localfp4.engine.log import capture_output, log_path
+from localfp4.errors import ContextError, UserError
+
+_logger = logging.getLogger(__name__)
+
+
+def main(pipe: Connection, entrant: Entrant) -> None:
+    """Run a contestant until it is told to close or nobody is there to tell it.
+
+    Args:
+        pipe: The process's end of a duplex pipe: commands in, reports out.
+        entrant: What to load.
+    """
+    _stand_alone()
+    capture_output()
+    try:
+        contestant = _load(pipe, entrant)
+        if contestant is None:
+            return
+        with closing(contestant):
+            work = {case: contestant.work(case) for case in entrant.cases}
+            _send(pipe, Ready(contestant.about, work))
+            for command in _commands(pipe):
+                _send(pipe, _answer(contestant, command))
+    except _NobodyListensError:
+        return
+    except Exception as error:
+        _logger.exception("%s broke", in_words(entrant.series))
+        with suppress(_NobodyListensError):
+            _send(pipe, Broke(_last_words(error)))
+        sys.exit(1)
+
+
+class _NobodyListensError(Exception):
+    """The other end of the pipe closed."""
+
+
+def _send(pipe: Connection, report: Report) -> None:
+    try:
+        pipe.send(report)
+    except OSError as error:
+        raise _NobodyListensError from error
+
+
+def _stand_alone() -> None:
+    """Leave Ctrl-C to the parent, and end when that does.
+
+    A session of its own also keeps Ctrl-C from what the contestant starts, and lets all of it be
+    ended at once.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setsid"):
+        os.setsid()
+    Thread(target=_end_with_parent, name="localfp4-bench-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is None:
+        return
+    parent.join()
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+def _load(pipe: Connection, entrant: Entrant) -> Contestant | None:
+    """Load the contestant, telling how far it is; ``None`` after telling why it cannot be."""
+    loading = load_here(entrant)
+    try:
+        while True:
+            try:
+                _send(pipe, next(loading))
+            except StopIteration as end:
+                contestant: Contestant = end.value
+                return contestant
+    except _NobodyListensError:
+        raise
+    except CaseFailedError as error:
+        _send(pipe, Refused(str(error), error.status))
+    except UserError as error:
+        status: Status = "does_not_fit" if isinstance(error, ContextError) else "failed"
+        _send(pipe, Refused(str(error).partition("\n")[0], status))
+    except Exception as error:
+        _logger.exception("loading %s failed", in_words(entrant.series))
+        if is_out_of_memory(error):
+            _send(pipe, Refused("Memory ran out while loading.", "does_not_fit"))
+        else:
+            _send(pipe, Refused(_last_words(error, "Loading failed"), "failed"))
+    return None
+
+
+def _commands(pipe: Connection) -> Iterator[Command]:
+    try:
+        while not isinstance(command := pipe.recv(), Close):
+            yield command
+    except (EOFError, OSError) as error:
+        raise _NobodyListensError from error
+
+
+def _answer(contestant: Contestant, command: Command) -> Report:
+    try:
+        match command:
+            case RunCase(case, seed):
+                return contestant.run(case, seed)
+            case MeasureLimits():
+                return LimitsMeasured(contestant.limits())
+    except CaseFailedError as error:
+        return Refused(str(error), error.status)
+    raise TypeError(f"{command!r} is no command")
+
+
+def _last_words(error: Exception, what: str = "It broke") -> str:
+    if is_device_lost(error):
+        return device_lost(error)
+    return f"{what} ({first_line(error)}); see {log_path()}."

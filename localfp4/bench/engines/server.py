@@ -1,0 +1,252 @@
+"""Any server that speaks OpenAI's API as a contestant, measured at the client as localfp4 itself is.
+
+What a server does not tell is empty: its device, its memory, what it draws.
+"""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from localfp4.bench.engines.contestant import CaseFailedError, Loading
+from localfp4.bench.engines.server_address import (
+    Address,
+    ServerError,
+    api_key_from,
+    ask_for_json,
+    parse_address,
+)
+from localfp4.bench.engines.server_answer import Answer, read_answer
+from localfp4.bench.engines.server_dialect import (
+    Dialect,
+    TextLength,
+    find_dialect,
+    random_words,
+    text_length,
+)
+from localfp4.bench.engines.server_stream import Client
+from localfp4.bench.peaks import Limits
+from localfp4.bench.records import About, Measured, Work
+from localfp4.bench.workload import Case, requests
+from localfp4.checkpoint.display import listed, shown
+from localfp4.errors import UserError
+from localfp4.messages import LoadProgress
+
+TIMEOUT_S = 300.0
+_ASKING_S = 10.0
+_NAP_S = 1.0
+_VOCAB_SIZE = 30_000
+"""Nearly every vocabulary is larger; where a server does not tell, ids are drawn below this."""
+
+_VERSIONS = {"vllm": ("vLLM", "/version"), "library": ("Ollama", "/api/version")}
+_NAMES = {"llamacpp": "llama.cpp", "sglang": "SGLang", "localfp4": "localfp4"}
+"""By ``owned_by`` in the list of models."""
+
+
+def load(
+    base_url: str,
+    model: str | None = None,
+    *,
+    api_key_variable: str | None = None,
+    vocab_size: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+    ignore_eos: bool = True,
+) -> Loading:
+    """Find out what a server has and how it wants to be asked.
+
+    Args:
+        base_url: Its address; ``http://`` and ``/v1`` may be left out.
+        model: What to ask it for; ``None`` takes the only one that it has.
+        api_key_variable: Environment variable with the key for servers that want one.
+        vocab_size: Prompts are drawn from token ids below this; ``None`` asks the server.
+        timeout_s: Seconds of silence that are an error.
+        ignore_eos: Whether answers should have their exact length, whatever the model says.
+
+    Raises:
+        UserError: The address, the model or the key is wrong.
+        CaseFailedError: The server cannot be reached, or does not answer as it should.
+    """
+    started = time.perf_counter()
+    client = Client(parse_address(base_url), api_key_from(api_key_variable), timeout_s)
+    yield LoadProgress(f"asking the server at {client.address.url}")
+    try:
+        models = yield from _models(client)
+        chosen = model or _only(models, client.address)
+        listing = models.get(chosen, {})
+        meta = listing.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        vocabulary = vocab_size or _number(meta, "n_vocab") or _VOCAB_SIZE
+        dialect, probe = find_dialect(client, chosen, vocabulary, ignore_eos=ignore_eos)
+        length = TextLength()
+        if not dialect.takes_ids:
+            length = text_length(client, dialect, chosen)
+    except ServerError as error:
+        raise CaseFailedError(str(error)) from error
+    about = About(
+        version=_version(client, listing, probe),
+        parameters=_number(meta, "n_params"),
+        device=f"server at {client.address.place}",
+        weight_bytes=_number(meta, "size"),
+        load_s=time.perf_counter() - started,
+        vocab_size=vocabulary,
+        notes=(*dialect.notes, *_notes_of_counting(probe, dialect, length)),
+    )
+    return Server(about, client, chosen, dialect, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers.
+
+    Attributes:
+        about: What is known of it.
+        client: Asks it.
+        model: What it is asked for.
+        dialect: How it wants to be asked.
+        length: How many tokens it makes of words.
+    """
+
+    about: About
+    client: Client
+    model: str
+    dialect: Dialect
+    length: TextLength
+
+    def run(self, case: Case, seed: str) -> Measured:
+        """Send the prompts that a seed decides, all at once, and read the answers.
+
+        Raises:
+            CaseFailedError: The case has a depth, or the server did not answer every request.
+        """
+        if case.depth:
+            reason = "What a server keeps of earlier prompts is not known, so that no depth can be."
+            raise CaseFailedError(reason, "unsupported")
+        drawn = requests(case, self.about.vocab_size, Random(seed))
+        prompts: Sequence[Sequence[int] | str] = [request.token_ids or () for request in drawn]
+        if not self.dialect.takes_ids:
+            random, words = Random(seed), self.length.words(case.input_tokens)
+            prompts = [random_words(words, random) for _ in drawn]
+        bodies = [self.dialect.body(self.model, one, case.output_tokens) for one in prompts]
+        try:
+            answers = [read_answer(one) for one in self.client.stream(self.dialect.route, bodies)]
+        except ServerError as error:
+            raise CaseFailedError(str(error)) from error
+        if not all(answer.arrivals for answer in answers):
+            raise CaseFailedError("The server ended an answer before its first token.")
+        return Measured(
+            {r.id: answer.arrivals for r, answer in zip(drawn, answers, strict=True)},
+            prompt_tokens=sum(self._prompt_tokens(answer, case) for answer in answers),
+            notes=_notes_of_case(answers, case, self.dialect),
+        )
+
+    def work(self, case: Case) -> Work | None:
+        """Return nothing: what a server runs is not known."""
+        return None
+
+    def limits(self) -> Limits | None:
+        """Return nothing: its device is not this one."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing: every request has closed its connection."""
+
+    def _prompt_tokens(self, answer: Answer, case: Case) -> int:
+        """Return how long a prompt was; where a server cuts ids off, what is left."""
+        told = answer.usage.prompt_tokens
+        if not self.dialect.takes_ids:
+            return told or self.length.tokens(self.length.words(case.input_tokens))
+        return min(told or case.input_tokens, case.input_tokens)
+
+
+def _models(client: Client) -> Generator[LoadProgress, None, Mapping[str, Mapping[str, Any]]]:
+    """Return what a server has, by name; waits for one that is still loading.
+
+    Raises:
+        ServerError: It cannot be reached, or does not answer.
+    """
+    address, deadline = client.address, time.monotonic() + client.timeout_s
+    while True:
+        try:
+            found = ask_for_json(address, f"{address.root}/models", client.key, _ASKING_S)
+        except ServerError as error:
+            if error.status in (404, 405):
+                return {}
+            if error.status != 503 or time.monotonic() > deadline:
+                raise
+            yield LoadProgress(f"waiting for the server at {address.url} to load its model")
+            time.sleep(_NAP_S)
+            continue
+        data = found.get("data") if isinstance(found, dict) else None
+        listed_models = [one for one in data or () if isinstance(one, dict) and one.get("id")]
+        return {str(one["id"]): one for one in listed_models}
+
+
+def _only(models: Mapping[str, Any], address: Address) -> str:
+    """Return the one model that a server has.
+
+    Raises:
+        UserError: It has several, or tells none.
+    """
+    if len(models) == 1:
+        return next(iter(models))
+    if models:
+        raise UserError(
+            f"The server at {address.url} has {listed(list(models))}; name one of them."
+        )
+    raise UserError(f"The server at {address.url} does not tell what models it has; name one.")
+
+
+def _version(client: Client, listing: Mapping[str, Any], probe: Answer) -> str:
+    """Name the server and its version, as far as it tells."""
+    owner = str(listing.get("owned_by", ""))
+    if owner not in _VERSIONS:
+        return " ".join(filter(None, (_NAMES.get(owner, ""), shown(probe.fingerprint))))
+    name, path = _VERSIONS[owner]
+    with suppress(ServerError):
+        told = ask_for_json(client.address, path, client.key, _ASKING_S)
+        if isinstance(told, dict) and told.get("version"):
+            return f"{name} {shown(told['version'])}"
+    return name
+
+
+def _number(settings: Mapping[str, Any], name: str) -> int | None:
+    value = settings.get(name)
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _notes_of_counting(probe: Answer, dialect: Dialect, length: TextLength) -> tuple[str, ...]:
+    """Say what the server does not count."""
+    notes = []
+    if probe.usage.completion_tokens is None:
+        notes.append("The server does not count its tokens: every piece of text counts as one.")
+    if not dialect.takes_ids and not length.is_known:
+        notes.append("The server does not count the tokens of prompts: every word counts as one.")
+    return tuple(notes)
+
+
+def _notes_of_case(answers: Sequence[Answer], case: Case, dialect: Dialect) -> tuple[str, ...]:
+    """Say how answers differ from what was asked for."""
+    notes = []
+    short = [answer for answer in answers if len(answer.arrivals) < case.output_tokens]
+    if not dialect.ignores_eos:
+        short = []
+    if any(answer.usage.completion_tokens for answer in short):
+        notes.append("Answers ended before their length: the server does not ignore end-of-text.")
+    elif short:
+        notes.append(
+            "Answers have fewer pieces than tokens were asked for: they ended early, or pieces have "
+            "several tokens."
+        )
+    if any(len(answer.arrivals) > answer.pieces for answer in answers):
+        notes.append(
+            "The server sends several tokens in a piece: they count as coming together, and ITL is "
+            "between pieces."
+        )
+    if any(answer.usage.cached_tokens for answer in answers):
+        notes.append("The server had parts of prompts in its cache, which flatters TTFT.")
+    sent = case.input_tokens
+    if dialect.takes_ids and any((a.usage.prompt_tokens or sent) < sent for a in answers):
+        notes.append("The server cuts prompts off; its prefill counts what was left of them.")
+    return tuple(notes)
