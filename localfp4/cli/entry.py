@@ -18,7 +18,14 @@ COMMANDS = {
     "fit": LazyCommand(
         "localfp4.cli.fit:fit", "Tell whether a model fits, and how fast it can be."
     ),
-    "bench": LazyCommand("localfp4.cli.bench:bench", "Measure a model's speed and memory."),
+    "bench": LazyCommand("localfp4.cli.bench.measure:measure", "Measure how fast models are."),
+    "bench plot": LazyCommand("localfp4.cli.bench.plot:plot", "Draw runs that were measured."),
+    "bench compare": LazyCommand(
+        "localfp4.cli.bench.compare:compare", "Tell what changed between two runs."
+    ),
+    "bench peers": LazyCommand(
+        "localfp4.cli.bench.peers:peers", "Measure a model here and in other libraries."
+    ),
 }
 
 
@@ -40,5 +47,7 @@ def localfp4(ctx: click.Context) -> None:
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; every error has been told on standard error."""
     return exit_code(
-        lambda: localfp4.main(list(arguments), prog_name="localfp4", standalone_mode=False)
+        lambda: localfp4.main(
+            list(arguments), prog_name="localfp4", standalone_mode=False, obj=tuple(arguments)
+        )
     )

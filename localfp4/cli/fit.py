@@ -7,20 +7,14 @@ from typing import Any
 import click
 
 from localfp4.checkpoint.hub import find
+from localfp4.cli.chosen_machine import TYPICAL_RAM_GB, chosen_machine
 from localfp4.cli.fit_report import as_object, in_words
 from localfp4.cli.options import Gigabytes, engine_config, engine_options
 from localfp4.cli.synthetic_option import chosen_model, synthetic_option
-from localfp4.config import EngineConfig
-from localfp4.errors import ContextError, RequestError
+from localfp4.errors import ContextError
 from localfp4.models.forecast import forecast
-from localfp4.models.here import machine_here
-from localfp4.models.plan import Machine, card_machine
-from localfp4.telemetry.cards import card_named
 from localfp4.telemetry.cpu import usable_cores
 from localfp4.telemetry.environment import environment
-
-_SYSTEM_BYTES = 4 * 10**9
-"""Main memory that an operating system and a desktop take, of a computer that is not here."""
 
 
 @click.command()
@@ -35,7 +29,7 @@ _SYSTEM_BYTES = 4 * 10**9
     "--ram",
     type=Gigabytes(min=0, min_open=True),
     metavar="GB",
-    default=32.0,
+    default=TYPICAL_RAM_GB,
     show_default=True,
     help="Main memory of the computer that --gpu is in.",
 )
@@ -56,7 +50,7 @@ def fit(
     """
     name = chosen_model(model, synthetic)
     config = engine_config(name, options)
-    where, machine = _machine(config, gpu, ram)
+    where, machine = chosen_machine(config, gpu, ram)
     source = find(name)
     found: dict[str, Any] = {"environment": asdict(environment(usable_cores()))}
     try:
@@ -71,17 +65,3 @@ def fit(
     else:
         click.echo("\n".join(in_words(name, where, planned)))
     return 0
-
-
-def _machine(config: EngineConfig, gpu: str | None, ram: float) -> tuple[str, Machine]:
-    """Return what to plan for, and its name.
-
-    Raises:
-        RequestError: There is no such card, or what is asked for contradicts itself.
-    """
-    if gpu is not None:
-        if config.device is not None and config.device.startswith("cpu"):
-            raise RequestError("--gpu and --device cpu ask for two plans; leave one of them out.")
-        card = card_named(gpu)
-        return card.name, card_machine(card, max(int(ram * 1e9) - _SYSTEM_BYTES, 0))
-    return machine_here(config.device)

@@ -17,7 +17,11 @@ class LazyCommand:
 
 
 class LazyGroup(click.Group):
-    """Lists its commands from a table; ``--help`` imports none of them."""
+    """Lists its commands from a table; ``--help`` imports none of them.
+
+    A command may be named by two words, of which the first alone is another: ``bench plot`` beside
+    ``bench``.
+    """
 
     def __init__(self, *args: Any, table: Mapping[str, LazyCommand], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -26,6 +30,14 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
         return list(self._table)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that arguments begin with, and return what is left of them."""
+        if (name := " ".join(args[:2])) in self._table:
+            return name, self.get_command(ctx, name), args[2:]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""

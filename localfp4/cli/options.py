@@ -12,8 +12,10 @@ from localfp4.config import KERNELS, PRECISIONS, SPECULATION, EngineConfig, Samp
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Gigabytes(click.FloatRange):
+class Finite(click.FloatRange):
     """Finite numbers of a range; click takes ``inf`` for large, and ``nan`` for within it."""
+
+    what = "finite number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -21,8 +23,14 @@ class Gigabytes(click.FloatRange):
         """Return the number, or fail as click does."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no number of gigabytes.", param, ctx)
+            self.fail(f"{value} is no {self.what}.", param, ctx)
         return number
+
+
+class Gigabytes(Finite):
+    """Amounts of memory."""
+
+    what = "number of gigabytes"
 
 
 _KV_CACHE = {"auto": "auto", "fp8": "fp8", "fp8-static": "fp8-static", "bf16": "bfloat16"}
@@ -39,13 +47,6 @@ _ENGINE = (
         default="auto",
         show_default=True,
         help="Type to compute in.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="auto",
-        show_default=True,
-        help="Width of weights and activations; w4a16 keeps activations at 16 bits throughout.",
     ),
     click.option(
         "--kernels",
@@ -102,6 +103,16 @@ _ENGINE = (
     ),
 )
 
+_PRECISION = (
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Width of weights and activations; w4a16 keeps activations at 16 bits throughout.",
+    ),
+)
+
 _SAMPLING = (
     click.option("--system", help="Instructions that precede the conversation."),
     click.option("--temperature", type=float, help="0 always takes the likeliest token; higher is more varied."),
@@ -140,6 +151,11 @@ _SAMPLING_FIELDS = (
 
 def engine_options(command: _Command) -> _Command:
     """Add the options that :func:`engine_config` reads."""
+    return _with(_PRECISION + _ENGINE, command)
+
+
+def engine_options_but_precision(command: _Command) -> _Command:
+    """Add the options that :func:`engine_config` reads, for commands that run several precisions."""
     return _with(_ENGINE, command)
 
 
@@ -167,7 +183,7 @@ def engine_config(model: str, options: Mapping[str, Any]) -> EngineConfig:
         max_model_len=options["ctx"],
         kv_cache_dtype=_KV_CACHE[options["kv"]],
         threads=options["threads"],
-        precision=options["precision"],
+        precision=options.get("precision", "auto"),
         kernels=options["kernels"],
         vram_limit=_bytes(options["vram_limit"]),
         speculation=_speculation(options),

@@ -37,12 +37,12 @@ def load_visibly(steps: Generator[LoadProgress, None, _Result]) -> _Result:
             step, now = next(steps), time.perf_counter()
             if step.stage != began.stage:
                 began = _Began(step.stage, now, step.done_bytes)
-            _overwrite(describe(step, began.done_bytes, now - began.time_s))
+            overwrite(describe(step, began.done_bytes, now - began.time_s))
     except StopIteration as end:
         result: _Result = end.value
         return result
     finally:
-        _overwrite("")
+        overwrite("")
 
 
 def describe(step: LoadProgress, before_bytes: int, elapsed_s: float) -> str:
@@ -71,8 +71,9 @@ def _rate(bytes_per_s: float) -> str:
     )
 
 
-def _overwrite(line: str) -> None:
-    """Write over the line with spaces: old Windows consoles know no sequence that erases."""
+def overwrite(line: str) -> None:
+    """Show a line in the place of the one before, on a terminal; an empty one takes it away."""
+    # With spaces: old Windows consoles know no sequence that erases.
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{line:{_WIDTH}}\r")
         sys.stderr.flush()

@@ -14,8 +14,9 @@ from tests.telemetry.fake_nvml import ENGINE_PID, GIB, NOT_AVAILABLE, LiveNvml
 
 
 def test_on_a_cpu_it_is_what_is_resident() -> None:
-    held = Footprint(torch.device("cpu")).nbytes
-    assert held == pytest.approx(process_memory().resident_bytes, rel=0.05)
+    footprint = Footprint(torch.device("cpu"))
+    assert footprint.nbytes == pytest.approx(process_memory().resident_bytes, rel=0.05)
+    assert footprint.peak_nbytes >= 0.95 * footprint.nbytes
 
 
 @pytest.mark.parametrize(
@@ -37,10 +38,12 @@ def test_on_a_card_it_is_what_torch_reserved_and_what_cuda_takes(
     monkeypatch.setattr(os, "getpid", lambda: ENGINE_PID)
     monkeypatch.setattr(card_gauges, "load_nvml", lambda: library)
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved[0])
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 12 * GIB)
     properties = SimpleNamespace(uuid="2a")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     footprint = Footprint(torch.device("cuda", 0))
     assert footprint.nbytes == 8 * GIB + context
     reserved[0] = 10 * GIB
     assert footprint.nbytes == 10 * GIB + context
+    assert footprint.peak_nbytes == 12 * GIB + context
     assert library is None or library.shut_down == 1
