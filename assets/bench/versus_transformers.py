@@ -27,24 +27,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from statistics import median
-from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 import torch
 
-from localfp4.bench.engines.measure import measure
+from localfp4.bench.engines import ours, transformers
+from localfp4.bench.engines.contestant import Contestant, Loading
 from localfp4.bench.figures import figures
-from localfp4.bench.records import Measured
-from localfp4.bench.workload import Case, requests
+from localfp4.bench.workload import Case
 from localfp4.config import EngineConfig
-from localfp4.engine.engine import Engine, load_engine
 from localfp4.telemetry.cpu import cpu_name, usable_cores
 
 ORIGINAL = Path(__file__).parents[1] / "demo" / "bf16"
@@ -114,23 +111,20 @@ def main() -> None:
 
 def decode_lines(threads: int, repeats: int, prompt: int, tokens: int) -> list[Line]:
     """Decode tokens per second of both, at every batch size."""
-    contestants: dict[tuple[str, int], Callable[[], float]] = {}
-    engine = load_demo(threads)
-    torch.set_num_threads(threads)
-    for batch in BATCHES:
-        case = Case(batch, prompt, tokens)
-        contestants["localfp4", batch] = lambda case=case: ours_per_s(engine, case)
-        for dtype in DTYPES:
-            model = load_original(dtype)
-            contestants[dtype, batch] = lambda model=model, case=case: theirs_per_s(model, case)
-    for run in contestants.values():
-        run()
-    seen: dict[tuple[str, int], list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
-        for name, run in contestants.items():
-            seen[name].append(run())
-    speed = {name: median(values) for name, values in seen.items()}
-    return [decode_line(speed, batch) for batch in BATCHES]
+    cases = [Case(batch, prompt, tokens) for batch in BATCHES]
+    contestants = {"localfp4": loaded(load_demo(threads, cases))}
+    for dtype in DTYPES:
+        contestants[dtype] = loaded(transformers.load(str(ORIGINAL), dtype, "cpu", threads))
+    seen: dict[tuple[str, int], list[float]] = {}
+    for repeat in range(repeats + 1):
+        for case in cases:
+            for name, contestant in contestants.items():
+                speed = figures(contestant.run(case, f"{case} {repeat}")).decode_tokens_per_s
+                assert speed is not None
+                seen.setdefault((name, case.batch), []).append(speed)
+    # The first of each is to warm up.
+    speeds = {name: median(values[1:]) for name, values in seen.items()}
+    return [decode_line(speeds, batch) for batch in BATCHES]
 
 
 def decode_line(speed: dict[tuple[str, int], float], batch: int) -> Line:
@@ -150,64 +144,20 @@ def decode_line(speed: dict[tuple[str, int], float], batch: int) -> Line:
     )
 
 
-def load_demo(threads: int) -> Engine:
+def load_demo(threads: int, cases: Sequence[Case]) -> Loading:
     """Load the demo as ``bench`` does."""
-    loading = load_engine(
-        EngineConfig(
-            "demo",
-            device="cpu",
-            threads=threads,
-            max_batch=max(BATCHES),
-            prefix_caching=False,
-            speculation="off",  # random prompts flatter guesses: a model loops on them
-        )
-    )
+    config = EngineConfig("demo", device="cpu", threads=threads, prefix_caching=False)
+    return ours.load(config, cases)
+
+
+def loaded(loading: Loading) -> Contestant:
+    """Load a contestant without telling how far it is."""
     while True:
         try:
             next(loading)
-        except StopIteration as loaded:
-            engine: Engine = loaded.value
-            return engine
-
-
-def load_original(dtype: str) -> Any:
-    """Load the BF16 original into transformers."""
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(ORIGINAL, dtype=getattr(torch, dtype)).eval()
-
-
-def ours_per_s(engine: Engine, case: Case) -> float:
-    """Decode one batch and return its tokens per second."""
-    arrivals = measure(engine, requests(case, engine.info.vocab_size, Random(0)))
-    speed = figures(Measured(arrivals, case.batch * case.input_tokens)).decode_tokens_per_s
-    assert speed is not None
-    return speed
-
-
-def theirs_per_s(model: Any, case: Case) -> float:
-    """Decode one batch through ``generate`` and return its tokens per second."""
-    from transformers import StoppingCriteriaList
-
-    moments: list[float] = []
-
-    def note_the_time(ids: torch.Tensor, scores: Any, **others: Any) -> torch.Tensor:
-        moments.append(time.perf_counter())
-        return torch.zeros(len(ids), dtype=torch.bool)
-
-    drawn = requests(case, model.config.vocab_size, Random(0))
-    ids = torch.tensor([request.token_ids for request in drawn])
-    model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=False,
-        use_cache=True,
-        min_new_tokens=case.output_tokens,
-        max_new_tokens=case.output_tokens,
-        stopping_criteria=StoppingCriteriaList([note_the_time]),
-    )
-    assert len(moments) == case.output_tokens
-    return case.batch * (len(moments) - 1) / (moments[-1] - moments[0])
+        except StopIteration as end:
+            contestant: Contestant = end.value
+            return contestant
 
 
 def first_token_line(threads: int, repeats: int) -> Line:

@@ -1,4 +1,4 @@
-"""How good the answers of models are: results of ``localfp4 eval`` beside those of a run."""
+"""How good the answers of models are: results of evaluations beside those of a run."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,11 @@ from pathlib import Path
 from localfp4.bench.records import Series
 from localfp4.bench.running.json_values import WrongValueError, record
 from localfp4.errors import UserError
+
+_SHAPE = (
+    'write {"rows": [{"model": "demo", "format": "w4a16", "task": "gsm8k", "metric": "accuracy", '
+    '"value": 0.86}]}.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,10 @@ class Quality:
 
 
 def read_quality(paths: Iterable[Path]) -> tuple[Quality, ...]:
-    """Read what ``localfp4 eval -o json`` wrote, in the order of the files.
+    """Read what evaluations found, in the order of the files.
+
+    A file is an object whose ``rows`` are objects with the fields of :class:`Quality`; what else is
+    in them is left alone.
 
     Raises:
         UserError: A file cannot be read, is of another kind, or two results are of the same thing.
@@ -80,14 +88,14 @@ def _read(path: Path) -> list[Quality]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON; make it with localfp4 eval MODEL -o json.") from error
+        raise UserError(f"{path} is not JSON; {_SHAPE}") from error
     rows = report.get("rows") if isinstance(report, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{path} has no rows; make it with localfp4 eval MODEL -o json.")
+        raise UserError(f"{path} has no rows; {_SHAPE}")
     try:
         found = [record(Quality, row, f"rows[{at}]") for at, row in enumerate(rows)]
     except WrongValueError as error:
-        raise UserError(f"{path} is not a report of localfp4 eval: {error}.") from error
+        raise UserError(f"{path} tells no qualities: {error}; {_SHAPE}") from error
     for at, one in enumerate(found):
         if not isfinite(one.value) or not (one.stderr is None or 0 <= one.stderr < float("inf")):
             raise UserError(f"{path} is damaged: rows[{at}] has a value that is no finite number.")

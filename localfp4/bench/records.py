@@ -78,7 +78,8 @@ class Measured:
         prompt_tokens: Of all requests, without those that were in the context before.
         memory_bytes: In use after the run: memory of the device that this process holds, on a CPU
             its resident memory.
-        peak_memory_bytes: The most that was in use during the run, as far as the platform tells.
+        peak_memory_bytes: The most that was in use during the run, as far as the platform tells; on
+            a GPU with what PyTorch keeps for later, which is about that of the largest case.
         joules: What the device drew meanwhile, with all else that ran on it.
         notes: What it brought to light that a reader of the series should know, a sentence each.
     """

@@ -75,13 +75,22 @@ def _opened(folder: Path) -> Checkpoint:
         folder=folder,
         config=config,
         generation_config=_read_object(folder, "generation_config.json") or {},
-        quant_config=_quant_config(folder, config),
+        quant_config=quant_config(folder, config),
         tensors=MappingProxyType(tensors),
         metadata=MappingProxyType(metadata),
     )
 
 
-def _quant_config(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def quant_config(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an exporter says of a quantised checkpoint; ``None`` where nobody says anything.
+
+    Args:
+        folder: Where it is; ModelOpt writes a file of its own.
+        config: Its ``config.json``.
+
+    Raises:
+        CheckpointError: A file cannot be read.
+    """
     holders = [config, language_model_settings(config) or {}]
     for key in ("quantization_config", "compression_config"):
         for holder in holders:

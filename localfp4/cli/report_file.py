@@ -33,9 +33,12 @@ def write_report(report: str, out: Path | None) -> None:
     if out is None:
         click.echo(report)
         return
+    was_there = out.exists()
     try:
         out.write_text(report + "\n", encoding="utf-8")
     except OSError as error:
+        if not was_there:
+            out.unlink(missing_ok=True)  # half a report
         click.echo(report)
         raise UserError(f"Writing {out} failed ({error.strerror}); the report is above.") from error
     note(f"wrote {out}")

@@ -18,9 +18,9 @@ from localfp4.engine.faults import is_out_of_memory
 from localfp4.engine.speculation import MOST_DRAFTS
 from localfp4.errors import RequestError, UserError
 from localfp4.messages import LoadProgress
+from localfp4.models.chosen_kernels import chosen_kernels
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import Execution
-from localfp4.models.modules import modules_of
 from localfp4.telemetry.cpu import usable_cores
 from localfp4_kernels.dispatch import Kind, Phase, Precision, PrecisionError
 from localfp4_kernels.target import Target
@@ -128,19 +128,10 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
     execution = decoder.execution
     if execution.target is None:
         return f"torch {name}"
-    from localfp4.models.packed import KernelExperts, KernelLinear
-
-    modules = modules_of(decoder.layers)
-    packed = next((one for one in modules if isinstance(one, KernelLinear | KernelExperts)), None)
-    if packed is None:
+    chosen = {phase: chosen_kernels(decoder, phase) for phase in Phase}
+    if not any(chosen.values()):
         return f"triton {execution.target}, {name} weights"
-    chosen = {
-        phase: execution.choose(
-            packed.kind, phase, tokens=2, columns=0, activations=packed.activations
-        )
-        for phase in Phase
-    }
-    kernels = ", ".join(f"{phase} {choice.kernel}" for phase, choice in chosen.items())
+    kernels = ", ".join(f"{phase} {' + '.join(found)}" for phase, found in chosen.items())
     return f"triton {execution.target}, {kernels}"
 
 

@@ -28,6 +28,7 @@ from localfp4.models.decoder import Decoder
 from localfp4.models.load import load_decoder, outline_decoder
 from localfp4.models.placement import Placement
 from localfp4.models.plan import shrunk
+from localfp4.models.weight_sizes import WeightSizes
 from localfp4.runner.drawn import Proposer
 from localfp4.runner.graphs import GraphSizes
 from localfp4.runner.kv_cache import allocate_caches
@@ -59,6 +60,7 @@ class LoadedModel:
         group_pages: Size of each KV group's cache in pages.
         state_slots: Sequences for which recurrent layers have room; 0 for models without any.
         state_snapshots: Copies of their states for which there is room besides.
+        sizes: What its weights take, as if all lay on the device.
         info: What the front end shows.
         speculator: Guesses tokens ahead.
         store: Keeps pages that the cache gives away.
@@ -70,6 +72,7 @@ class LoadedModel:
     group_pages: tuple[int, ...]
     state_slots: int
     state_snapshots: int
+    sizes: WeightSizes
     info: ModelInfo
     speculator: Speculator | None = None
     store: HostStore | None = None
@@ -134,6 +137,7 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
         group_pages=plan.group_pages,
         state_slots=plan.state_slots,
         state_snapshots=plan.state_snapshots,
+        sizes=planned.main.sizes(plan.dtype),
         info=model_info(
             planned,
             decoder,

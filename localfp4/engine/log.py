@@ -1,8 +1,10 @@
-"""Where an engine process leaves what it would print; stdlib and platformdirs only."""
+"""Where engines leave what they would print, and how they failed; stdlib and platformdirs only."""
 
 import faulthandler
 import os
 import sys
+import traceback
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +12,7 @@ _KEEP_BYTES = 1 << 20
 
 
 def log_path() -> Path:
-    """Return the file the engine process writes to; it need not exist."""
+    """Return the file that engine processes write to; it need not exist."""
     from platformdirs import user_log_path
 
     return user_log_path("localfp4", appauthor=False) / "engine.log"
@@ -30,6 +32,19 @@ def capture_output() -> None:
     os.close(descriptor)
     faulthandler.enable(2)
     os.write(2, f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()}\n".encode())
+
+
+def write_failure(what: str, error: BaseException) -> None:
+    """Append a traceback to the log, whatever process this is; dropped where that cannot be.
+
+    Args:
+        what: Heading, such as ``demo w4a16 broke``.
+        error: What was raised.
+    """
+    heading = f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()}: {what}\n"
+    text = heading + "".join(traceback.format_exception(error))
+    with suppress(OSError), os.fdopen(_open_log(), "wb") as log:
+        log.write(text.encode(errors="backslashreplace"))
 
 
 def _open_log() -> int:

@@ -43,6 +43,13 @@ class Part:
     spec: DecoderSpec
     outline: Outline | None
 
+    def sizes(self, dtype: str) -> WeightSizes:
+        """Return what its weights take in a compute type, as if all lay on the device."""
+        if self.outline is not None:
+            return weight_sizes(self.outline.decoder)
+        checkpoint = self.opened.checkpoint
+        return expanded_sizes(checkpoint, self.spec, dtype, tied=shares_embedding(checkpoint))
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -116,10 +123,10 @@ def plan_model(config: EngineConfig, phases: Phases) -> Generator[LoadProgress, 
     plan = plan_memory(
         config,
         main.spec,
-        _sizes(main, dtype),
+        main.sizes(dtype),
         machine,
         dtype=dtype,
-        draft=None if draft is None else Draft(draft.spec, _sizes(draft, dtype)),
+        draft=None if draft is None else Draft(draft.spec, draft.sizes(dtype)),
     )
     return Planned(config, device, machine, execution, main, draft, drafters, parameters, plan)
 
@@ -136,13 +143,6 @@ def _part(
     if execution.target is not None:
         outlined = outline(opened.checkpoint, spec, _dtype(dtype), execution)
     return Part(name, source, opened, spec, outlined)
-
-
-def _sizes(part: Part, dtype: str) -> WeightSizes:
-    if part.outline is not None:
-        return weight_sizes(part.outline.decoder)
-    checkpoint = part.opened.checkpoint
-    return expanded_sizes(checkpoint, part.spec, dtype, tied=shares_embedding(checkpoint))
 
 
 def _dtype(name: str) -> torch.dtype:

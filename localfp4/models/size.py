@@ -27,7 +27,10 @@ def weight_bytes(*modules: Any, device: torch.device | None = None) -> int:
 
 
 def weight_sizes(decoder: "Decoder") -> WeightSizes:
-    """Return how many bytes the parts of a decoder take; an outline has the same."""
+    """Return how many bytes the parts of a decoder take that lies on one device.
+
+    An outline has the same. Experts that lie in two places would count twice.
+    """
     experts = [_expert_bytes(layer.feed_forward) for layer in decoder.layers]
     layers = [weight_bytes(layer) for layer in decoder.layers]
     counts = [moe.experts for layer in decoder.spec.layers if (moe := mixture(layer)) is not None]

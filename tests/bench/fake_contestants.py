@@ -19,7 +19,7 @@ from localfp4.bench.engines.contestant import (
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import About, Measured, Series, Work
 from localfp4.bench.workload import Case
-from localfp4.errors import ContextError, ModelNotFoundError
+from localfp4.errors import ContextError, ModelNotFoundError, UserError
 from localfp4.messages import LoadProgress
 
 SMALL, LARGE = Case(1, 4, 20), Case(2, 4, 3)
@@ -45,7 +45,8 @@ class Fake:
     """Answers every case with a token a second.
 
     A mood is ``fails``, ``dies`` or ``fails in repeat 2``, and in a process of its own ``exits``,
-    ``is killed``, ``hangs``, ``breaks``, ``loses its connection`` or ``prints``.
+    ``is killed``, ``hangs``, ``breaks``, ``loses its connection``, ``prints`` or ``forks, and
+    exits``.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Fake:
             raise CaseFailedError("It did not work.")
         if mood == "dies":
             raise ContestantGoneError("It died.")
-        _act(mood)
+        _act(mood, self.moods.get("to", ""))
         moments = [float(second) for second in range(1, case.output_tokens + 1)]
         arrivals = {f"{seed} {number}": moments for number in range(case.batch)}
         return Measured(arrivals, case.batch * case.input_tokens, 10, 20, 30.0)
@@ -75,13 +76,15 @@ class Fake:
 
     def limits(self) -> Limits:
         self.diary.append(f"{self.name} limits")
+        if "limits" in self.moods:
+            raise UserError("The GPU's memory is too full.")
         return Limits(float(len(self.diary)))
 
     def close(self) -> None:
         self.diary.append(f"{self.name} closed")
 
 
-def _act(mood: str) -> None:
+def _act(mood: str, to: str) -> None:
     match mood:
         case "exits":
             os._exit(7)
@@ -93,6 +96,11 @@ def _act(mood: str) -> None:
             raise RuntimeError("boom\nsecond line")
         case "loses its connection":
             raise ConnectionResetError("reset by peer")
+        case "forks, and exits":
+            if child := os.fork():
+                Path(to).write_text(str(child), encoding="utf-8")
+                os._exit(7)
+            time.sleep(60)
         case "prints":
             os.write(1, b"chatter on standard output\n")
 
@@ -110,6 +118,8 @@ def load(name: str, moods: Mapping[str, str], diary: list[str] | None = None) ->
             raise ContextError("m needs 20.0 GiB; 15.0 GiB free of 16.0\n  weights 19.0")
         case "exits":
             os._exit(3)
+        case "breaks":
+            raise RuntimeError("boom")
         case "endless":
             while True:
                 time.sleep(0.01)

@@ -96,6 +96,14 @@ def ok(
     return Row(series, case, repeat, "ok", "", took, WORK, 50 * 2**20, 60 * 2**20, joules)
 
 
+def timed(tpots_ms: Sequence[float], case: Case = CASE, series: Series = SERIES) -> list[Row]:
+    """Return a row for each time per output token, a repeat each."""
+    return [
+        ok(repeat, tpot_ms=tpot, case=case, series=series)
+        for repeat, tpot in enumerate(tpots_ms, 1)
+    ]
+
+
 def run(
     rows: Sequence[Row],
     environment: Environment = CPU,

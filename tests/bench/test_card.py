@@ -4,7 +4,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from localfp4.bench.records import Method, Row, Run, Series
+from localfp4.bench.records import Method, Row, Run, Series, Status
 from localfp4.bench.sharing.card import card
 from localfp4.bench.sharing.card_facts import Entry, facts
 from localfp4.bench.sharing.svg import fitted
@@ -22,7 +22,7 @@ from tests.bench.study_run import (
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def words(svg: str) -> list[str]:
+def written(svg: str) -> list[str]:
     return [text.text or "" for text in Xml.fromstring(svg).iter(f"{SVG}text")]
 
 
@@ -76,11 +76,11 @@ def test_everything_is_written_on_the_card() -> None:
         "NVIDIA GeForce RTX 4090",
         "bf16",
         "15.7 GiB",
-        "w4a4 runs as w4a8, since sm_89 has no FP4 tensor cores",
+        "w4a4: what runs is w4a8, since sm_89 has no FP4 tensor cores",
         "localfp4 0.1.0 · torch 2.13.0 · triton 3.7.1 · driver 580.95.05 · 2026-11-21 15:04 UTC",
         "measured with localfp4 bench",
         "batch 1 · input 1024 · output 128",
-    } <= set(words(svg))
+    } <= set(written(svg))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_odd_names_are_text_and_stay_on_the_card(model: str) -> None:
     assert not re.search(
         r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", card_without_text(svg)
     )
-    assert all(len(text) < 130 for text in words(svg))
+    assert all(len(text) < 130 for text in written(svg))
 
 
 def card_without_text(svg: str) -> str:
@@ -120,10 +120,38 @@ def test_more_series_than_there_is_room_for_are_counted() -> None:
     assert known.notes == ("3 more series were measured",)
 
 
+def test_series_that_cannot_run_are_a_note_and_no_bar() -> None:
+    reason = "w4a16 runs instead, since without kernels weights are expanded."
+    outcomes: dict[str, Status] = {"w4a8": "replaced", "w4a4": "replaced", "fp8": "failed"}
+    absent = [
+        Row(Series("m", name), Case(1, 64, 11), 0, status, reason)
+        for name, status in outcomes.items()
+    ]
+    known = facts(Run(ENVIRONMENT, Method("", 1, 0, 0), rows=(row("w4a16", 1, 10), *absent)))
+    assert [entry.label for entry in known.entries] == ["w4a16", "fp8"]
+    assert known.notes == (f"w4a8, w4a4: {reason}", f"fp8: failed: {reason}")
+
+
+@pytest.mark.parametrize("words", [5, 30, 400])
+def test_notes_are_whole_or_left_to_the_report(words: int) -> None:
+    reasons = [f"begin{number} {'word ' * words}end." for number in range(3)]
+    absent = [
+        Row(Series("m", f"f{number}"), Case(1, 64, 11), 0, "missing", reason)
+        for number, reason in enumerate(reasons)
+    ]
+    svg = card(Run(ENVIRONMENT, Method("", 1, 0, 0), rows=(row("w4a16", 1, 10), *absent)))
+    text = " ".join(written(svg))
+    whole = sum(" ".join(reason.split()) in text for reason in reasons)
+    assert text.count("begin") == text.count("word end.") == whole
+    assert {5: 3, 30: 2, 400: 0}[words] == whole
+    assert ("in the report" in text) == (whole < 3)
+    assert "…" not in text
+
+
 def test_answers_of_one_token_have_a_card_without_a_decode_speed() -> None:
     svg = card(study_run((Case(4, 64, 1),), formats=("bf16",)))
-    assert not any("tok/s decode" in text for text in words(svg))
-    assert "—" in words(svg)
+    assert not any("tok/s decode" in text for text in written(svg))
+    assert "—" in written(svg)
 
 
 def test_text_shrinks_before_its_middle_is_left_out() -> None:

@@ -1,6 +1,5 @@
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,17 +13,10 @@ from localfp4.bench.comparing.compare_runs import pick
 from localfp4.bench.records import Row, Run, Series
 from localfp4.bench.workload import Case
 from localfp4.errors import UserError
-from tests.bench.hand_made import CASE, CPU, GPU, METHOD, SERIES, ok, run
+from tests.bench.hand_made import CASE, CPU, GPU, METHOD, SERIES, ok, run, timed
 
 LARGE = Case(8, 100, 11)
 BF16 = Series("demo", "bf16")
-
-
-def timed(tpots_ms: Sequence[float], case: Case = CASE, series: Series = SERIES) -> list[Row]:
-    return [
-        ok(repeat, tpot_ms=tpot, case=case, series=series)
-        for repeat, tpot in enumerate(tpots_ms, 1)
-    ]
 
 
 def tpot(a: Run, b: Run, threshold: float = 0.05) -> Comparison:
@@ -82,6 +74,7 @@ def test_every_metric_reads_the_figure_it_is_called_after() -> None:
     ratios = {one.metric.name: one.ratio for one in compare(a, b).over_all}
     assert ratios == pytest.approx(
         {
+            "output_tokens_per_s": 0.8,  # 11 tokens in 200 ms, and in 250
             "decode_tokens_per_s": 2.0,
             "prefill_tokens_per_s": 0.5,
             "ttft_ms": 2.0,
@@ -176,29 +169,29 @@ def test_series_are_the_same_by_model_format_and_engine() -> None:
 
 def test_two_formats_of_one_run() -> None:
     both = run(timed([10.0, 10.0]) + timed([20.0, 20.0], series=BF16))
-    found = tpot(pick(both, "w4a16"), pick(both, "BF16"))
+    found = tpot(pick(both, "r", "w4a16"), pick(both, "r", "BF16"))
     assert found.cells[0].change.ratio == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
     ("label", "sentence"),
     [
-        ("w4a8", "no series 'w4a8'; it has localfp4, vllm"),
-        ("w4a16", "several series of that name; it has localfp4, vllm"),
+        ("w4a8", "r has no series 'w4a8'; it has localfp4, vllm"),
+        ("w4a16", "r has several series of that name; it has localfp4, vllm"),
     ],
 )
 def test_a_label_that_is_not_one_series_is_refused(label: str, sentence: str) -> None:
     rows = timed([10.0]) + timed([10.0], series=Series("demo", "w4a16", "vllm"))
-    assert pick(run(rows), "VLLM") == pick(run(rows), "demo vllm w4a16") != run(rows)
+    assert pick(run(rows), "r", "VLLM") == pick(run(rows), "r", "demo vllm w4a16") != run(rows)
     with pytest.raises(UserError, match=sentence):
-        pick(run(rows), label)
+        pick(run(rows), "r", label)
 
 
 def test_cells_without_the_metric_are_refused() -> None:
     prompts = run(timed([10.0], Case(1, 100, 1)))
     with pytest.raises(UserError, match="tells decode tok/s or TPOT ms; compare another metric"):
         compare(prompts, prompts, metrics=("decode", "tpot"))
-    assert len(compare(prompts, prompts).cells) == 3
+    assert len(compare(prompts, prompts).cells) == 4
 
 
 def test_runs_with_nothing_in_common_are_refused_with_what_they_have() -> None:
@@ -209,8 +202,10 @@ def test_runs_with_nothing_in_common_are_refused_with_what_they_have() -> None:
         "w4a16 of demo at batch 8, 100 in, 11 out. Name one series of each, as in RUN:LABEL, or "
         "measure the same cases."
     )
-    with pytest.raises(UserError, match="B has no measured cell"):
-        compare(run(timed([1.0])), run([]))
+    refused = Row(SERIES, CASE, 0, "replaced", "w4a8 runs instead, since it is better.")
+    for rows, why in (([], ""), ([refused], r" \(w4a8 runs instead, since it is better\)")):
+        with pytest.raises(UserError, match=rf"B has no measured cell{why}\. Name"):
+            compare(run(timed([1.0])), run(rows))
 
 
 def test_what_makes_runs_less_comparable_is_said() -> None:

@@ -31,7 +31,7 @@ def planned(free_gib: float = 16.0, method: Method = METHOD) -> DryRun:
             Seat(Series("m", "w4a16"), replace(CONFIG, precision="w4a16")),
             fit(replace(CONFIG, precision="w4a16"), smaller, machine, (SMALL,)),
         ),
-        Prospect(Seat(Series("m", "w4a4"), status="replaced", reason="It runs as w4a16."), None),
+        Prospect(Seat(Series("m", "w4a4"), status="replaced", reason="w4a16 runs instead."), None),
     )
     return DryRun("a card", machine, RTX_4090, method, (SMALL, LONG), prospects)
 
@@ -86,11 +86,17 @@ def test_the_table_has_a_line_for_each_cell_and_says_what_does_not_fit() -> None
     assert cells[3][:4] == ["1", "1024", "128", "1152"]
     assert cells[4][5].startswith("OOM 2")
     assert cells[4][7] == "-"
-    assert "- w4a4: It runs as w4a16." in text
+    assert "- w4a4: w4a16 runs instead." in text
     assert "- OOM: more than is free; such cells are left out." in text
     assert "- 10 runs: 2 cells, 5 of each, and 4 to warm up." in text
     assert "- All series stay loaded, in " in text
     assert " without loading, an estimate: 70% of what the card allows." in text
+
+
+def test_repeats_that_a_minute_may_cut_short_are_no_promise() -> None:
+    text = dry_run_to_markdown(replace(planned(), method=replace(METHOD, budget_s=60.0)))
+    said = "- 10 runs: 2 cells, 5 of each, or as many as begin within 60 seconds, and 4 to warm up."
+    assert said in text
 
 
 def test_json_has_every_series_with_every_cell() -> None:
@@ -133,4 +139,4 @@ def test_a_real_model_is_planned_without_loading_it(fixtures: Path) -> None:
     assert [one.cases for one in found.prospects] == [(Case(1, 8, 4),)] * 2
     text = dry_run_to_markdown(found)
     assert "1000004 tokens exceed the" in text
-    assert "w4a8 runs as w4a16, since" in text
+    assert "w4a8: what runs is w4a16, since" in text

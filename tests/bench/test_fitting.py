@@ -153,6 +153,21 @@ def test_a_limit_that_was_set_is_what_is_free() -> None:
     assert "; 5.0 free)" in fitted(40.0, SMALL, config=limited).refused[SMALL]
 
 
+@pytest.mark.parametrize(("free_gib", "reserved_gib"), [(16.0, 0.0), (9.5, 0.5), (9.0, 1.0)])
+def test_what_a_limit_leaves_free_is_a_desktops(free_gib: float, reserved_gib: float) -> None:
+    """As the plan of a model has it: the limit, or what is free but a GiB, whichever is less."""
+    machine = Machine("cuda", int(free_gib * GIB), 48 * GIB, GIB, 0, 89)
+    limited = EngineConfig("m", kernels="torch", vram_limit=9 * GIB)
+    found = fit(limited, WEIGHED, machine, (SMALL,))
+    assert found.demands[SMALL].reserve == reserved_gib * GIB
+    taken = found.demands[SMALL].total - found.demands[SMALL].reserve
+    for spare, fits in ((0, True), (-1, False)):
+        exact = EngineConfig("m", kernels="torch", vram_limit=taken + spare)
+        assert bool(fit(exact, WEIGHED, card(40.0), (SMALL,)).cases) is fits
+        desktop = Machine("cuda", 40 * GIB, 48 * GIB, GIB, 0, 89)
+        assert bool(fit(exact, WEIGHED, desktop, (SMALL,)).cases) is fits
+
+
 @pytest.mark.parametrize("window", [None, 2048])
 def test_a_batch_has_its_states_and_windows_where_the_memory_has_room(window: int | None) -> None:
     """Neither a quarter of the memory for states nor a half for windows is all there is."""
@@ -214,7 +229,7 @@ def test_a_format_is_replaced_only_by_one_that_does_not_run_anyway(fixtures: Pat
     assert alone.runs.startswith("w4a16, since ")
     both = seats("w4a4", "w4a16")
     assert [seat.status for seat in both if seat.config is None] == ["replaced"]
-    assert both[0].reason.startswith("It runs as w4a16, since ")
+    assert both[0].reason.startswith("w4a16 runs instead, since ")
     assert both[1].runs == ""
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from localfp4.bench.device.product_peaks import (
     fp8_product,
     gpu_tflops,
 )
+from localfp4.errors import UserError
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 GIB = 2**30
@@ -126,6 +128,10 @@ def test_products_that_a_gpu_cannot_make_have_no_peak(monkeypatch: pytest.Monkey
         sizes.append(size)
         raise NotImplementedError("scaled_mm is only supported on other devices")
 
+    def misunderstood(device: torch.device, size: int) -> Any:
+        raise ValueError("Invalid scaling configuration")
+
+    assert gpu_tflops(META, 80 * GIB, misunderstood) is None
     assert gpu_tflops(META, 80 * GIB, refused) is None
     assert gpu_tflops(META, GIB, refused) is None
     assert sizes == [8192, 4096]
@@ -156,3 +162,71 @@ def test_a_gpu_is_measured_in_what_it_has(
     kinds = ("float32", "bfloat16", "fp8", "fp4")
     assert {kind for kind in kinds if found.tflops(kind) == 5.0} == measured
     assert (found.copy_gb_per_s, found.read_gb_per_s) == (1000.0, 1100.0)
+
+
+def test_what_a_gpu_moves_is_far_larger_than_its_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = {"L2_cache_size": 96 * 2**20}  # of a GeForce RTX 5090
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(**cards))
+    zeros = torch.zeros
+    monkeypatch.setattr(
+        torch, "zeros", lambda size, dtype, device: zeros(size, dtype=dtype, device=META)
+    )
+    sizes: list[int] = []
+
+    def spent_s(run: Callable[[], object], device: torch.device, budget_s: float) -> float:
+        source = getattr(run, "__self__", None)
+        sizes.extend([source.nbytes] if isinstance(source, torch.Tensor) else [])
+        return 1.0
+
+    monkeypatch.setattr(bandwidth, "best_s", spent_s)
+    cuda = torch.device("cuda")
+    assert measure_bandwidth(cuda, 8 * GIB).copy_gb_per_s == pytest.approx(2 * GIB / 1e9)
+    measure_bandwidth(cuda, 2 * GIB)
+    assert sizes == [GIB, GIB // 2]
+    with pytest.raises(UserError, match=r"^The GPU's memory is too full to measure"):
+        measure_bandwidth(cuda, GIB)
+
+
+def test_a_gpu_that_another_program_fills_meanwhile_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(limits, "measure_bandwidth", full)
+    with pytest.raises(UserError, match=r"^The GPU's memory is too full to measure"):
+        measure_limits(torch.device("cuda"), 8 * GIB)
+
+
+def test_the_clock_of_a_gpu_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event is recorded on the current GPU, whatever GPU the work was given to."""
+    current: list[Any] = ["cuda:0"]
+
+    class Current:
+        def __init__(self, device: torch.device) -> None:
+            self.device = device
+
+        def __enter__(self) -> None:
+            current.append(str(self.device))
+
+        def __exit__(self, *_: object) -> None:
+            current.pop()
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            self.where = ""
+
+        def record(self) -> None:
+            self.where = current[-1]
+
+        def synchronize(self) -> None:
+            assert self.where == "cuda:1"
+
+        def elapsed_time(self, other: Any) -> float:
+            assert self.where == other.where == "cuda:1"
+            return 3.0
+
+    monkeypatch.setattr(torch.cuda, "device", Current)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert best_s(lambda: None, torch.device("cuda:1"), 0.0) == 0.003
+    assert current == ["cuda:0"]

@@ -81,6 +81,7 @@ def test_contexts_are_apart_and_of_the_size_of_the_case(fake: FakeLlama, file: s
     assert (two.n_ctx, two.n_seq_max, two.n_threads, two.n_threads_batch) == (1024, 2, 3, 3)
     assert (one.n_ctx, one.n_seq_max) == (256, 1)
     assert not two.kv_unified
+    assert two.swa_full is False
     assert fake.freed == ["context", "context", "model"]
     assert fake.parameters.n_gpu_layers == 0
 

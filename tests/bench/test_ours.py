@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from localfp4.bench.workload import Case
 from localfp4.config import EngineConfig
 from localfp4.engine.engine import Engine
 from localfp4.messages import LoadProgress
+from localfp4.models.size import weight_sizes
+from localfp4.models.traffic import shared_bytes
 
 
 def loaded(model: Path, *cases: Case, **settings: Any) -> Ours:
@@ -82,3 +85,14 @@ def test_a_run_brings_its_memory_and_what_cannot_run_leaves_it_ready(fixtures: P
             contestant.run(Case(1, 99, 4), "7 y")
         assert caught.value.status == "does_not_fit"
         contestant.run(case, "7 z")
+
+
+def test_what_it_takes_is_counted_as_if_all_lay_on_the_device(fixtures: Path) -> None:
+    """Experts in main memory lie on the card as well, some of them; a step reads each once."""
+    case = Case(1, 4, 2)
+    with closing(loaded(fixtures / "m_qwen3_moe", case)) as contestant:
+        sizes = contestant.model.sizes
+        assert contestant.work(case).decode_shared_bytes == shared_bytes(sizes)
+        decoder = contestant.model.runner.decoder
+        elsewhere = replace(decoder, embedding=decoder.embedding.to("meta"))
+        assert weight_sizes(elsewhere).rest < 0 < sizes.rest

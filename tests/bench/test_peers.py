@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from localfp4.bench.engines.contestant import Entrant
+from localfp4.bench.planning.peer_models import context_of, quant_method
 from localfp4.bench.planning.peers import peer_entrants
 from localfp4.bench.records import Row
 from localfp4.bench.workload import Case
@@ -61,6 +62,7 @@ def test_an_unquantised_model_is_its_own_original(file: str) -> None:
     assert narrow.settings["dtype"] == "float32"
     assert llama.settings == {"file": file, "device": "cpu", "threads": 2}
     assert vllm.settings["cases"] == CASES
+    assert vllm.settings["most"] > 0
     assert {one.cases for one in entrants} == {CASES}
     assert {one.series.model for one in entrants} == {PLAIN}
     assert wide.needed_bytes
@@ -104,6 +106,16 @@ def test_a_quantised_model_runs_as_each_library_can() -> None:
         ("vllm", "bf16"),
         ("vllm", "auto"),
     ]
+
+
+def test_older_exporters_have_another_word_for_how_they_quantised(tmp_path: Path) -> None:
+    settings = {"max_position_embeddings": 64, "compression_config": {"quant_method": "old"}}
+    (tmp_path / "config.json").write_text(json.dumps(settings), "utf-8")
+    assert quant_method(tmp_path) == "old"
+    assert context_of(tmp_path) == 64
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {}}), "utf-8")
+    assert quant_method(tmp_path) == ""
+    assert context_of(tmp_path) is None
 
 
 def test_what_is_not_installed_is_a_row_of_every_case() -> None:

@@ -209,8 +209,8 @@ def test_notes_say_what_runs_instead_and_what_could_not_run() -> None:
     rows = [Row(refused, case, 0, "unsupported", reason) for case in BATCH_SWEEP[:2]]
     (sheet,) = sheets([replace(study, abouts=abouts, rows=(*study.rows, *rows))])
     assert sheet.notes == (
-        "w4a4 runs as w4a8, since sm_89 has no FP4 tensor cores",
-        "mxfp4 (unsupported): this engine has no MXFP4",
+        "w4a4: what runs is w4a8, since sm_89 has no FP4 tensor cores",
+        "mxfp4: not supported: this engine has no MXFP4",
     )
     assert sheet.title == "Qwen/Qwen3-8B"
     assert sheet.subtitle == (

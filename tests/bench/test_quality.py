@@ -44,7 +44,7 @@ def test_rows_of_all_files_are_read_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("no JSON", "is not JSON; make it with localfp4 eval"),
+        ("no JSON", "is not JSON; write {.rows.: "),
         ("[" * 100_000, "is not JSON"),
         ("[]", "has no rows"),
         ('{"rows": []}', "has no rows"),

@@ -8,12 +8,12 @@ import pytest
 from localfp4.bench.cost import Prices
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Run, Series
-from localfp4.bench.report.adallm import adallm
 from localfp4.bench.report.figure_columns import with_deviation
 from localfp4.bench.report.tables import Column, tables
 from localfp4.bench.report.write import write
 from localfp4.bench.workload import Case
-from tests.bench.hand_made import ABOUT, CASE, CPU, GPU, METHOD, SERIES, ok, run
+from tests.bench.hand_made import ABOUT, CASE, GPU, METHOD, SERIES, ok, run
+from tests.bench.read_tables import as_tables
 from tests.bench.study_run import study_run
 
 OOM = "OOM (needs 21.3 GiB; 15.1 free)"
@@ -24,20 +24,6 @@ LARGE = Case(64, 100, 11)
 
 def report(of: Run, width: int = 120) -> str:
     return write(of, "md", width=width)
-
-
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("|").split(" | ")]
-
-
-def as_tables(text: str) -> list[list[dict[str, str]]]:
-    """Read tables as a browser does: rows may be shorter than their heading."""
-    found = []
-    for block in text.split("\n\n"):
-        if block.startswith("|"):
-            head, _, *lines = block.splitlines()
-            found.append([dict(zip(cells(head), cells(line), strict=False)) for line in lines])
-    return found
 
 
 def merged(text: str) -> list[dict[str, str]]:
@@ -54,22 +40,38 @@ def test_a_single_cell_by_hand() -> None:
     (row,) = merged(text)
     assert row == {
         "batch": "1",
-        "input": "100",
-        "output": "11",
-        "prefill tok/s": "1010 ± 143",
-        "decode tok/s": "100 ± 0",
+        "in": "100",
+        "out": "11",
+        # 11 tokens in 190 ms and in 210 ms.
+        "out tok/s": "55.1 ± 3.9",
         "TTFT ms": "100 ± 14",
         "TPOT ms": "10.0 ± 0.0",
-        "decode reaches": "10% of memory",
-        "prefill reaches": "10% of compute",
-        "memory MiB": "50",
+        "prefill tok/s": "1010 (10% C)",
+        "decode tok/s": "100 (10% M)",
         "peak MiB": "60",
         "TTFT p99 ms": "100 ± 14",
         "ITL p99 ms": "10.0 ± 0.0",
-        "E2E ms": "200 ± 14",
         "W": "110",
-        "J/token": "2.00 ± 0.00",
+        "J/token": "2.00",
     }
+    assert "measured memory bandwidth (M) or speed of products (C)." in text.replace("\n", " ")
+    assert "(L)" not in text, "no cell is limited by caches"
+
+
+def test_without_limits_nothing_is_said_of_them() -> None:
+    text = report(run([ok(1)], limits=None))
+    (row,) = merged(text)
+    assert (row["prefill tok/s"], row["decode tok/s"]) == ("1000", "100")
+    assert "In brackets" not in text
+
+
+def test_a_wide_terminal_has_one_table_and_a_further_one_at_most() -> None:
+    first, second = as_tables(report(study_run()))
+    assert [*first[0]] == [
+        "batch", "in", "out", "format", "out tok/s", "TTFT ms", "TPOT ms",
+        "prefill tok/s", "decode tok/s", "peak GiB",
+    ]  # fmt: skip
+    assert [*second[0]][4:] == ["TTFT p99 ms", "ITL p99 ms", "W", "J/token"]
 
 
 def test_the_heading_has_what_it_takes_to_repeat_the_run() -> None:
@@ -108,8 +110,6 @@ def test_formats_of_one_case_stand_together() -> None:
         ("64", "w4a16"),
     ]
     assert "- **bf16** · NVFP4 W4A16 · torch" in text
-    # 64 sequences get 6400 tok/s together; what one gets is told, since it is another figure.
-    assert merged(text)[3]["per user tok/s"] == "100"
 
 
 def test_what_runs_instead_is_said_with_its_reason() -> None:
@@ -121,17 +121,26 @@ def test_what_runs_instead_is_said_with_its_reason() -> None:
 
 
 def test_a_series_that_never_ran_is_named_once_with_its_reason() -> None:
-    reason = "It runs as w4a8, since sm_89 has no FP4 tensor cores."
+    reason = "w4a8 runs instead, since sm_89 has no FP4 tensor cores."
     rows = [Row(W4A4, case, 0, "replaced", reason) for case in (CASE, LARGE)]
     text = report(run([*rows, ok(1)]))
     assert f"- **w4a4** · {reason}" in text
     assert [row["format"] for row in as_tables(text)[0]] == ["w4a16"]
 
 
+def test_a_reason_that_several_series_share_is_told_once() -> None:
+    reason = "w4a16 runs instead, since sm_75 has no FP8 tensor cores."
+    absent = [Series("demo", name) for name in ("w4a8", "w4a4")]
+    rows = [Row(one, case, 0, "replaced", reason) for one in absent for case in (CASE, LARGE)]
+    text = report(run([*rows, ok(1)]))
+    assert f"\n- **w4a8, w4a4** · {reason}\n" in text
+    assert text.count(reason) == text.count("w4a8") == 1
+
+
 def test_a_cell_that_does_not_fit_says_so_across_the_table() -> None:
     text = report(run([Row(SERIES, LARGE, 0, "does_not_fit", OOM), ok(1), ok(2)]))
     first, second = as_tables(text)
-    assert first[1]["prefill tok/s"].rstrip(" |") == OOM
+    assert first[1]["out tok/s"].rstrip(" |") == OOM
     assert [row["batch"] for row in second] == ["1"]
     lines = [line for line in text.splitlines() if line.startswith("|")][:4]
     assert len({len(line) for line in lines}) == 1, "as plain text it spans the columns"
@@ -141,7 +150,7 @@ def test_long_reasons_stand_below_once() -> None:
     wider = Case(128, 100, 11)
     rows = [Row(SERIES, case, 0, "does_not_fit", LONG) for case in (LARGE, wider)]
     text = report(run([*rows, ok(1)]))
-    assert [row["prefill tok/s"].rstrip(" |") for row in as_tables(text)[0][1:]] == [
+    assert [row["out tok/s"].rstrip(" |") for row in as_tables(text)[0][1:]] == [
         "does not fit (1)",
         "does not fit (1)",
     ]
@@ -190,19 +199,24 @@ def test_prices_and_depth_have_columns_where_there_are_any() -> None:
     (row,) = merged(text)
     assert row["depth"] == "512"
     # 200 ms at 0.001 a second, for 11 tokens.
-    assert row["cost/M tokens"] == "18.2"
+    assert row["cost/M"] == "18.2"
+    assert "cost/M: of a million generated tokens." in text.replace("\n", " ")
 
 
-def test_quality_has_a_table_of_its_own() -> None:
+def test_quality_and_cost_stand_in_the_first_table() -> None:
     quality = [
         Quality("demo", "w4a16", "gsm8k", "accuracy", 0.862, 0.009),
         Quality("demo", "bf16", "wikitext", "perplexity", 9.5),
     ]
-    text = write(run([ok(1), ok(1, series=BF16)]), "md", quality)
-    assert as_tables(text)[-1] == [
-        {"format": "w4a16", "gsm8k accuracy": "0.862 ± 0.009", "wikitext perplexity": "-"},
-        {"format": "bf16", "gsm8k accuracy": "-", "wikitext perplexity": "9.50"},
+    rows = [ok(1), ok(1, series=BF16), ok(1, case=LARGE)]
+    first = as_tables(write(run(rows), "md", quality, Prices(gpu_hour=1)))[0]
+    told = [(row["format"], row["gsm8k accuracy"], row["wikitext perplexity"]) for row in first]
+    assert told == [
+        ("w4a16", "0.862 ± 0.009", "-"),
+        ("bf16", "-", "9.50"),
+        ("w4a16", "0.862 ± 0.009", "-"),
     ]
+    assert all(row["cost/M"] for row in first)
     assert "gsm8k" not in write(run([ok(1)]), "md", [replace(quality[0], model="other")])
 
 
@@ -231,7 +245,7 @@ def test_foreign_text_cannot_break_the_table_or_the_terminal() -> None:
     assert "title" not in text
     first = as_tables(text)[0]
     assert first[1]["series"] == r"evil name a\|b"
-    assert first[2]["prefill tok/s"].rstrip(" |") == r"failed: x\|y z"
+    assert first[2]["out tok/s"].rstrip(" |") == r"failed: x\|y z"
 
 
 @pytest.mark.parametrize(
@@ -252,42 +266,18 @@ def test_numbers_have_three_digits(mean: float, deviation: float | None, told: s
     assert with_deviation(mean, deviation) == told
 
 
+def test_a_group_that_does_not_fit_whole_begins_another_table() -> None:
+    keys = [Column("k", ["1"])]
+    groups = [[Column(name, ["x" * 4]) for name in names] for names in ("ab", "cd", "")]
+    heads = [head.replace(" ", "") for head, *_ in tables(keys, groups, {}, width=30)]
+    assert heads == ["|k|a|b|", "|k|c|d|"]
+    assert len(tables(keys, groups, {}, width=33)) == 1
+
+
 def test_a_column_that_is_too_wide_stands_alone() -> None:
     keys = [Column("k", ["1"])]
-    found = tables(keys, [Column("a", ["x" * 50]), Column("b", ["y"])], {}, width=20)
+    found = tables(keys, [[Column("a", ["x" * 50]), Column("b", ["y"])]], {}, width=20)
     assert [line.count("|") for line, *_ in found] == [3, 3]
-
-
-def test_the_table_of_adallm() -> None:
-    four = Case(4, 100, 11)
-    rows = [ok(1, 90.0, case=case) for case in (four, CASE)] + [ok(2, 110.0)]
-    text = adallm(run([*rows, Row(SERIES, LARGE, 0, "does_not_fit", OOM)]))
-    title, table, where = text.split("\n\n")
-    assert title == "### demo · w4a16 · 100 in · 11 out"
-    assert where == "AMD EPYC · localfp4 0.1.0 · 2026-11-21 15:04 UTC"
-    one, several, refused = as_tables(table)[0]
-    assert list(one) == ["batch", "total tokens", "seconds", "tok/s", "peak GB"]
-    assert list(one.values()) == ["1", "11", "0.2000", "55.00", "0.06"]
-    assert list(several.values()) == ["4", "44", "0.1900", "231.58", "0.06"]
-    assert refused["total tokens"].rstrip(" |") == OOM
-
-
-def test_adallm_says_once_why_a_series_has_no_table() -> None:
-    rows = [Row(W4A4, case, 0, "unsupported", "no such kernel") for case in (CASE, LARGE)]
-    assert adallm(run([*rows, ok(1)])).split("\n\n")[2:4] == [
-        "### demo · w4a4 · 100 in · 11 out",
-        "not supported: no such kernel",
-    ]
-
-
-def test_adallm_has_a_table_for_each_series_and_length() -> None:
-    rows = [ok(1), ok(1, case=Case(1, 200, 11)), ok(1, series=BF16)]
-    titles = [line for line in adallm(run(rows, environment=CPU)).splitlines() if "#" in line]
-    assert titles == [
-        "### demo · w4a16 · 100 in · 11 out",
-        "### demo · w4a16 · 200 in · 11 out",
-        "### demo · bf16 · 100 in · 11 out",
-    ]
 
 
 def test_a_server_is_not_said_to_have_no_prefix_cache() -> None:

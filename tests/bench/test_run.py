@@ -1,6 +1,7 @@
 """The order in which a run measures, and what becomes of it when something fails."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from localfp4.bench.events import Doing, Event, Loaded
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import Method, Row
 from localfp4.bench.running.run import fit_together, run
+from localfp4.engine.log import log_path
 from localfp4.messages import LoadProgress
 from tests.bench.fake_contestants import LARGE, SMALL, entrant, load, series
 
@@ -43,7 +45,10 @@ def test_those_that_fit_together_take_turns_at_every_case_of_every_repeat() -> N
     diary = Diary()
     found = rows(events(diary, entrant("a"), entrant("b")))
     assert keys(found) == [
-        (name, batch, repeat) for repeat in (1, 2) for batch in (1, 2) for name in ("a", "b")
+        (name, batch, repeat)
+        for repeat, names in ((1, "ab"), (2, "ba"))
+        for batch in (1, 2)
+        for name in names
     ]
     assert [line for line in diary if "loaded" in line] == ["a loaded", "b loaded"]
     assert diary[-2:] == ["b closed", "a closed"]
@@ -72,7 +77,7 @@ def test_what_one_takes_has_to_be_known_for_two_to_stay(
 def test_every_case_is_warmed_up_shortly_after_each_loading() -> None:
     diary = Diary()
     events(diary, entrant("a", 60), entrant("b", 60), method=Method("", 2, 2, 7))
-    own = [line for line in diary if line.startswith("a")]
+    own = [line for line in diary if line.startswith("a") and "limits" not in line]
     warm = ["a b1 n16 0", "a b1 n16 1", "a b2 n3 0", "a b2 n3 1"]
     assert own[:5] == ["a loaded", *warm]
     again = own.index("a loaded", 1)
@@ -110,6 +115,34 @@ def test_limits_are_measured_at_the_beginning_and_at_the_end() -> None:
     limits = [at for at, line in enumerate(diary) if line.endswith("limits")]
     assert limits[0] < runs[0]
     assert limits[-1] > runs[-1]
+
+
+def too_full(*names: str) -> list[Entrant]:
+    return [entrant(name, limits="too full") for name in names]
+
+
+def test_limits_that_cannot_be_measured_are_a_note_and_lose_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    for names in (("a",), ("a", "b")):  # in this process, and in processes of their own
+        found = list(run(too_full(*names), METHOD, CASES, ROOM))
+        assert not any(isinstance(event, Limits) for event in found)
+        noted = [event for event in found if isinstance(event, Loaded) and event.about.notes[1:]]
+        assert "The GPU's memory is too full." in noted[0].about.notes
+        assert {row.status for row in rows(found)} == {"ok"}
+
+
+@pytest.mark.parametrize("needed", [1, 60])
+def test_nothing_comes_between_warming_up_and_measuring(needed: int) -> None:
+    """The limits take a device's memory, and leave its caches and clocks to something else."""
+    diary = Diary()
+    events(diary, entrant("a", needed), entrant("b", needed))
+    first = diary.index("a limits")
+    assert set(diary[:first]) <= {"a loaded", "b loaded"}
+    assert diary[first + 1 : first + 3] == ["a b1 n16 0", "a b2 n3 0"]
+    assert diary.index("a b1 n20 1") > first + 2
 
 
 def test_what_was_measured_and_what_it_takes_is_in_the_row() -> None:
@@ -233,6 +266,28 @@ def _take(running: Iterator[Event], count: int) -> list[Row]:
     return found
 
 
+def test_what_breaks_in_this_process_is_a_row_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else the run could never be finished: every --resume would end there again."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    found = list(run([entrant("a", batch1="breaks")], METHOD, CASES, ROOM))
+    (broken,) = [row for row in rows(found) if row.status != "ok"]
+    assert (broken.case, broken.status) == (SMALL, "failed")
+    assert broken.reason.startswith("It broke (RuntimeError: boom); see ")
+    assert keys([row for row in rows(found) if row.status == "ok"]) == [("a", 2, 1), ("a", 2, 2)]
+
+    found = list(run([entrant("a", loading="breaks")], METHOD, CASES, ROOM))
+    assert [row.reason.partition(";")[0] for row in rows(found)] == [
+        "Loading failed (RuntimeError: boom)"
+    ] * 2
+    logged = log_path().read_text(encoding="utf-8")
+    assert ": m a broke\n" in logged
+    assert "second line" in logged  # of the traceback
+    assert capfd.readouterr() == ("", "")
+
+
 def test_one_of_our_own_runs_in_this_process_and_several_in_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -245,7 +300,7 @@ def test_one_of_our_own_runs_in_this_process_and_several_in_their_own(
 
         return loaded
 
-    monkeypatch.setattr("localfp4.bench.running.run.load_here", named("here"))
+    monkeypatch.setattr("localfp4.bench.running.run.load_guarded", named("here"))
     monkeypatch.setattr("localfp4.bench.running.run.load_in_worker", named("worker"))
     list(run([entrant("a")], METHOD, CASES, ROOM))
     list(run([entrant("a"), entrant("b")], METHOD, CASES, ROOM))

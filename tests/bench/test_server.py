@@ -403,3 +403,12 @@ def test_secrets_in_an_address_are_refused_and_not_repeated() -> None:
 )
 def test_tokens_are_spread_over_pieces(tokens: int, moments: list[float]) -> None:
     assert spread([1, 2, 3], tokens) == moments
+
+
+def test_a_key_that_a_server_repeats_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_KEY", "secret-123")
+    reply = refused(f"{'far ' * 41}Incorrect API key provided: secret-123", 401)
+    with serving(vllm, reply) as fake, pytest.raises(CaseFailedError) as failed:
+        loaded(load(fake.url, api_key_variable="BENCH_KEY"))
+    assert "wants another API key (401: far" in str(failed.value)
+    assert "secr" not in str(failed.value)

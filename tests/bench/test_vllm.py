@@ -10,9 +10,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
-from localfp4.bench.engines.vllm import Vllm, load
+from localfp4.bench.engines.vllm import Vllm, _of_gpu, load
 from localfp4.bench.workload import Case, requests
 
 CASE = Case(batch=2, input_tokens=6, output_tokens=3)
@@ -122,6 +123,7 @@ def test_tokens_come_with_the_steps_that_bring_them() -> None:
     assert engine.sampling.ignore_eos
     assert (engine.sampling.temperature, engine.sampling.max_tokens) == (0, 3)
     assert engine.sampling.output_kind is Kind.DELTA
+    assert engine.sampling.detokenize is False
 
 
 @pytest.mark.usefixtures("module")
@@ -185,3 +187,29 @@ def test_no_library_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CaseFailedError, match=r"^vLLM is not installed") as missing:
         contestant()
     assert missing.value.status == "missing"
+
+
+@pytest.mark.usefixtures("module")
+def test_a_case_beyond_the_model_costs_none_of_the_others() -> None:
+    """vLLM does not load at all for a longer context than the model has."""
+    cases = CASE, Case(1, 100, 28)
+    vllm = loaded(load("folder", "auto", "cpu", threads=1, cases=cases, most=64))
+    assert vllm.engine.arguments.max_model_len == 64
+    with pytest.raises(CaseFailedError, match="exceed the context of 64") as long:
+        vllm.run(cases[1], "0")
+    assert long.value.status == "does_not_fit"
+    assert vllm.run(CASE, "0").arrivals
+
+
+@pytest.mark.parametrize(
+    ("index", "free", "arguments"),
+    [
+        (0, 15.9, {"gpu_memory_utilization": 0.9}),
+        (1, 8.0, {"gpu_memory_utilization": 0.48, "device_ids": [1]}),
+    ],
+)
+def test_beside_a_desktop_it_asks_for_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, index: int, free: float, arguments: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 16.0))
+    assert _of_gpu(torch.device("cuda", index)) == arguments

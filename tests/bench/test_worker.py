@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,37 @@ def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ContestantGoneError, match="said nothing for 0 minutes and was ended"):
         there.run(SMALL, "7 x")
     assert is_gone(process_id(there))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no such processes")
+def test_what_a_dead_one_has_forked_neither_hides_its_death_nor_outlives_it(
+    tmp_path: Path,
+) -> None:
+    """It holds the process's end of the pipe, and what tells that the process has ended."""
+    told = tmp_path / "pid"
+    there = loaded(entrant("a", batch1="forks, and exits", to=str(told)))
+    with pytest.raises(ContestantGoneError, match="ended unexpectedly with exit code 7"):
+        there.run(SMALL, "7 x")
+    assert is_gone(int(told.read_text(encoding="utf-8")))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="Windows cannot hold it back")
+def test_ctrl_c_while_its_process_starts_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    @contextmanager
+    def interrupted() -> Iterator[None]:
+        yield
+        (process,) = (one for one in active_children() if one.name == "localfp4-bench")
+        assert process.pid is not None
+        started.append(process.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "sigint_blocked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loaded(entrant("a", loading="endless"))
+    (pid,) = started
+    assert not exists(pid)
 
 
 def test_leaving_while_it_loads_ends_it(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import torch
 from localfp4.checkpoint.index import open_checkpoint
 from localfp4.checkpoint.text_part import text_part
 from localfp4.config import EngineConfig, SamplingParams
-from localfp4.engine.kernels import choose_execution, compilation
+from localfp4.engine.kernels import choose_execution, compilation, describe
 from localfp4.errors import RequestError, UserError
 from localfp4.llm import LLM
 from localfp4.messages import ChatMessage
 from localfp4.models.execution import Execution
 from localfp4.models.families import decoder_spec, renames
 from localfp4.models.load import load_decoder, outline_decoder
+from localfp4.models.opened import open_model
 from localfp4.models.size import weight_bytes
 from localfp4.runner.rehearsal import rehearse
 from localfp4_kernels.launch import Launch
@@ -96,6 +97,15 @@ def test_what_runs_is_shown(fixtures: Path) -> None:
     assert model(fixtures / DENSE, "torch").info.kernel_path == f"torch {DTYPE}"
     shown = model(fixtures / MOE, "triton", precision="w4a16").info.kernel_path
     assert shown.endswith("decode w4a16, prefill w4a16")
+
+
+def test_every_kernel_that_runs_is_shown(fixtures: Path) -> None:
+    """FP8 attention comes before NVFP4 feed-forward layers, which run other kernels."""
+    opened = open_model(fixtures / "mo_qwen3_MIXED")
+    execution = Execution(Target(120, multiprocessors=1))
+    outlined = outline_decoder(opened.checkpoint, opened.spec, torch.bfloat16, execution)
+    shown = describe(outlined, torch.bfloat16)
+    assert shown == "triton sm_120, decode w8a16 + w4a16, prefill w8a8 + w4a4"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
+    "throughput": Metric("output_tokens_per_s", "out tok/s", more_is_better=True),
     "decode": Metric("decode_tokens_per_s", "decode tok/s", more_is_better=True),
     "prefill": Metric("prefill_tokens_per_s", "prefill tok/s", more_is_better=True),
     "ttft": Metric("ttft_ms", "TTFT ms", more_is_better=False),

@@ -1,7 +1,6 @@
 """A comparison as Markdown or as JSON."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +9,17 @@ from localfp4.bench.report.figure_columns import with_deviation
 from localfp4.bench.report.flat import flat_case
 from localfp4.bench.report.headings import WIDTH
 from localfp4.bench.report.markdown import broken, cell, counted, item, one_line
-from localfp4.bench.report.tables import Column, tables
+from localfp4.bench.report.tables import Column, case_columns, tables
 
 _MIB = 2**20
+
+_SCREEN = 24
+"""Rows that are read at a glance; of more, those that show no difference are left out."""
+
+_METHOD = (
+    "Change from A to B with its 95% interval, over pairs of repeats; what varies from one start of "
+    "a model to the next is not in it."
+)
 
 
 def comparison_to_markdown(comparison: Comparison, width: int = WIDTH) -> str:
@@ -20,7 +27,7 @@ def comparison_to_markdown(comparison: Comparison, width: int = WIDTH) -> str:
     first, second = map(one_line, comparison.names)
     heading = [
         *broken([f"**A** {first}", f"**B** {second}"], width),
-        *item("Change from A to B with its 95% interval, over pairs of repeats.", width, mark=""),
+        *item(_METHOD, width, mark=""),
     ]
     remarks = [*comparison.warnings, *comparison.notes]
     blocks = [
@@ -66,30 +73,28 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _cells(comparison: Comparison, width: int) -> list[list[str]]:
-    cells = comparison.cells
+    cells = _shown(comparison)
+    if not cells:
+        return []
     keys = [
         Column("figure", [one.change.metric.title for one in cells], is_text=True),
-        *_case_columns(cells),
+        *case_columns([one.case for one in cells]),
     ]
+    if len({one.label for one in cells}) > 1:
+        keys.append(Column("series", [cell(one.label) for one in cells], is_text=True))
     columns = [
         Column("change (95%)", [_percent(one.change) for one in cells]),
         Column("difference", [_told(one.change) for one in cells], is_text=True),
         Column("A → B", [f"{_value(one, one.a)} → {_value(one, one.b)}" for one in cells]),
     ]
-    return tables(keys, columns, {}, width)
+    return tables(keys, [columns], {}, width)
 
 
-def _case_columns(cells: Sequence[CellChange]) -> list[Column]:
-    found = [
-        Column("batch", [str(one.case.batch) for one in cells]),
-        Column("input", [str(one.case.input_tokens) for one in cells]),
-        Column("output", [str(one.case.output_tokens) for one in cells]),
-    ]
-    if any(one.case.depth for one in cells):
-        found.append(Column("depth", [str(one.case.depth) for one in cells]))
-    if len({one.label for one in cells}) > 1:
-        found.append(Column("series", [cell(one.label) for one in cells], is_text=True))
-    return found
+def _shown(comparison: Comparison) -> list[CellChange]:
+    cells = [*comparison.cells]
+    if len(cells) <= _SCREEN:
+        return cells
+    return [one for one in cells if one.change.verdict != "no difference shown"]
 
 
 def _over_all(comparison: Comparison, width: int) -> list[list[str]]:
@@ -106,7 +111,7 @@ def _over_all(comparison: Comparison, width: int) -> list[list[str]]:
         Column("better", [str(verdicts.count("better")) for verdicts in counts]),
         Column("worse", [str(verdicts.count("worse")) for verdicts in counts]),
     ]
-    return tables(keys, columns, {}, width) if len(comparison.cells) > len(changes) else []
+    return tables(keys, [columns], {}, width) if len(comparison.cells) > len(changes) else []
 
 
 def _conclusion(comparison: Comparison) -> list[str]:
@@ -115,6 +120,11 @@ def _conclusion(comparison: Comparison) -> list[str]:
         f"{one.reason}"
         for one in comparison.lost
     ]
+    if hidden := len(comparison.cells) - len(_shown(comparison)):
+        told.append(
+            f"Left out: {counted(hidden, 'figure')} of cells in which no difference is shown; -o "
+            "json has them."
+        )
     if comparison.only_a or comparison.only_b:
         told.append(
             f"Not compared: {counted(comparison.only_a, 'cell')} that only A has, "

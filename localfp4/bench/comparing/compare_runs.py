@@ -53,11 +53,12 @@ class Matched:
     only_b: int
 
 
-def pick(run: Run, label: str) -> Run:
+def pick(run: Run, path: str, label: str) -> Run:
     """Return one series of a run, as ``RUN:LABEL`` names it.
 
     Args:
         run: What was measured.
+        path: Where it was read from.
         label: As its reports call the series, or words of model, format and engine that only it
             has.
 
@@ -71,7 +72,7 @@ def pick(run: Run, label: str) -> Run:
     if len(found) != 1:
         there = ", ".join(names.values()) or "nothing"
         which = "several series of that name" if found else f"no series {one_line(label)!r}"
-        raise UserError(f"The run has {which}; it has {there}.")
+        raise UserError(f"{one_line(path)} has {which}; it has {there}.")
     return replace(
         run,
         abouts={one: about for one, about in run.abouts.items() if one == found[0]},
@@ -176,7 +177,8 @@ def _contents(run: Run) -> str:
     names = labels(run)
     cells = list(_measured(run))
     if not cells:
-        return "no measured cell"
+        why = f" ({in_words(run.rows[0]).rstrip('.')})" if run.rows else ""
+        return f"no measured cell{why}"
     series, case = cells[0]
     more = f" and {counted(len(cells) - 1, 'more cell')}" if len(cells) > 1 else ""
     return (

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 
@@ -11,12 +12,14 @@ def best_s(run: Callable[[], object], device: torch.device, budget_s: float) -> 
 
     One more run before them warms up.
     """
-    once = _timed_on_gpu if device.type == "cuda" else _timed
-    once(run)
-    started = time.perf_counter()
-    times = [once(run)]
-    while time.perf_counter() - started < budget_s:
-        times.append(once(run))
+    # Events are those of the current GPU, which need not be this one.
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        once = _timed_on_gpu if device.type == "cuda" else _timed
+        once(run)
+        started = time.perf_counter()
+        times = [once(run)]
+        while time.perf_counter() - started < budget_s:
+            times.append(once(run))
     return min(times)
 
 

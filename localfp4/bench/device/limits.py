@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import torch
 
-from localfp4.bench.device.bandwidth import measure_bandwidth
+from localfp4.bench.device.bandwidth import TOO_FULL, measure_bandwidth
 from localfp4.bench.device.product_peaks import (
     MakeProduct,
     cpu_tflops,
@@ -16,6 +16,7 @@ from localfp4.bench.device.product_peaks import (
     has_fp8,
 )
 from localfp4.bench.peaks import Limits
+from localfp4.engine.faults import out_of_memory_as
 
 
 @torch.inference_mode()
@@ -28,8 +29,12 @@ def measure_limits(
         device: A CPU, or a GPU.
         free_bytes: Memory that can be allocated there; half of it is used at most.
         dtype: What is computed in there, which is measured even where another type is faster.
+
+    Raises:
+        UserError: A GPU's memory is too full for it.
     """
-    bandwidth = asdict(measure_bandwidth(device, free_bytes))
+    with out_of_memory_as(TOO_FULL):  # another program may have been faster
+        bandwidth = asdict(measure_bandwidth(device, free_bytes))
     if device.type != "cuda":
         float32, bfloat16 = cpu_tflops(torch.float32), cpu_tflops(torch.bfloat16)
         is_of_use = dtype != torch.float32 or bfloat16 > float32

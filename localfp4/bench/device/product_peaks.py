@@ -48,7 +48,7 @@ def gpu_tflops(device: torch.device, free_bytes: int, make: MakeProduct) -> floa
         size //= 2
     try:
         return _tflops(size, best_s(make(device, size), device, _GPU_BUDGET_S))
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         # What torch raises for types that its libraries cannot multiply here, and for too little
         # memory.
         return None

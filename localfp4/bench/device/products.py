@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from localfp4.models.modules import modules_of
+from localfp4.models.chosen_kernels import chosen_kernels
 from localfp4_kernels.dispatch import Kernel, Phase
 
 if TYPE_CHECKING:
@@ -43,28 +43,5 @@ def products_of(decoder: "Decoder") -> Products:
 def _fastest(decoder: "Decoder", phase: Phase) -> str:
     # 16-bit types have the same rate.
     wide = "float32" if str(decoder.dtype) == "torch.float32" else "bfloat16"
-    kernels = _kernels(decoder, phase)
+    kernels = chosen_kernels(decoder, phase)
     return max((_NARROW.get(one, wide) for one in kernels), key=_SLOWEST_FIRST.index, default=wide)
-
-
-def _kernels(decoder: "Decoder", phase: Phase) -> set[Kernel]:
-    """Return what multiplies with the weights of the layers that stay as they are stored."""
-    execution = decoder.execution
-    if execution.target is None:
-        return set()
-    # Triton takes a while to import, and only kernels need it.
-    from localfp4.models.packed import KernelExperts, KernelLinear
-
-    found = set()
-    for one in modules_of(decoder.layers):
-        if isinstance(one, KernelLinear):
-            columns = one.weight.shape[1]
-        elif isinstance(one, KernelExperts):
-            columns = one.intermediate_size
-        else:
-            continue
-        choice = execution.choose(
-            one.kind, phase, tokens=2, columns=columns, activations=one.activations
-        )
-        found.add(choice.kernel)
-    return found

@@ -44,7 +44,11 @@ class Contestant(Protocol):
         """Return what a case takes at least; ``None`` where that is not known."""
 
     def limits(self) -> Limits | None:
-        """Measure the device, which takes about a second; ``None`` where it is not this one."""
+        """Measure the device, which takes about a second; ``None`` where it is not this one.
+
+        Raises:
+            UserError: It is too full to be measured.
+        """
 
     def close(self) -> None:
         """Free everything. May be called twice."""

@@ -14,8 +14,13 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from threading import Thread
 
-from localfp4.bench.engines.contestant import CaseFailedError, Contestant, Entrant
-from localfp4.bench.engines.here import load_here
+from localfp4.bench.engines.contestant import (
+    CaseFailedError,
+    Contestant,
+    ContestantGoneError,
+    Entrant,
+)
+from localfp4.bench.engines.guarded import last_words, load_guarded
 from localfp4.bench.engines.worker_protocol import (
     Broke,
     Close,
@@ -29,8 +34,7 @@ from localfp4.bench.engines.worker_protocol import (
 )
 from localfp4.bench.events import in_words
 from localfp4.bench.records import Status
-from localfp4.engine.faults import device_lost, first_line, is_device_lost, is_out_of_memory
-from localfp4.engine.log import capture_output, log_path
+from localfp4.engine.log import capture_output
 from localfp4.errors import ContextError, UserError
 
 _logger = logging.getLogger(__name__)
@@ -53,13 +57,16 @@ def main(pipe: Connection, entrant: Entrant) -> None:
             work = {case: contestant.work(case) for case in entrant.cases}
             _send(pipe, Ready(contestant.about, work))
             for command in _commands(pipe):
-                _send(pipe, _answer(contestant, command))
+                answer = _answer(contestant, command)
+                _send(pipe, answer)
+                if isinstance(answer, Broke):
+                    sys.exit(1)
     except _NobodyListensError:
         return
     except Exception as error:
         _logger.exception("%s broke", in_words(entrant.series))
         with suppress(_NobodyListensError):
-            _send(pipe, Broke(_last_words(error)))
+            _send(pipe, Broke(last_words(error)))
         sys.exit(1)
 
 
@@ -98,7 +105,7 @@ def _end_with_parent() -> None:
 
 def _load(pipe: Connection, entrant: Entrant) -> Contestant | None:
     """Load the contestant, telling how far it is; ``None`` after telling why it cannot be."""
-    loading = load_here(entrant)
+    loading = load_guarded(entrant)
     try:
         while True:
             try:
@@ -106,19 +113,11 @@ def _load(pipe: Connection, entrant: Entrant) -> Contestant | None:
             except StopIteration as end:
                 contestant: Contestant = end.value
                 return contestant
-    except _NobodyListensError:
-        raise
     except CaseFailedError as error:
         _send(pipe, Refused(str(error), error.status))
     except UserError as error:
         status: Status = "does_not_fit" if isinstance(error, ContextError) else "failed"
         _send(pipe, Refused(str(error).partition("\n")[0], status))
-    except Exception as error:
-        _logger.exception("loading %s failed", in_words(entrant.series))
-        if is_out_of_memory(error):
-            _send(pipe, Refused("Memory ran out while loading.", "does_not_fit"))
-        else:
-            _send(pipe, Refused(_last_words(error, "Loading failed"), "failed"))
     return None
 
 
@@ -137,12 +136,10 @@ def _answer(contestant: Contestant, command: Command) -> Report:
                 return contestant.run(case, seed)
             case MeasureLimits():
                 return LimitsMeasured(contestant.limits())
+    except ContestantGoneError as error:
+        return Broke(str(error))
     except CaseFailedError as error:
         return Refused(str(error), error.status)
+    except UserError as error:
+        return Refused(str(error), "failed")
     raise TypeError(f"{command!r} is no command")
-
-
-def _last_words(error: Exception, what: str = "It broke") -> str:
-    if is_device_lost(error):
-        return device_lost(error)
-    return f"{what} ({first_line(error)}); see {log_path()}."

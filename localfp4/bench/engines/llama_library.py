@@ -124,6 +124,8 @@ class Model:
         # Sequences that share nothing attend faster apart: llama.cpp, pull request 14363.
         params.kv_unified = False
         params.no_perf = True
+        # As in llama.cpp's own programs: layers with a window keep no more than that.
+        params.swa_full = False
         if not self.on_gpu:
             params.offload_kqv = params.op_offload = False
         pointer = bindings.llama_init_from_model(self.pointer, params)

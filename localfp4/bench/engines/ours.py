@@ -27,7 +27,6 @@ from localfp4.engine.footprint import Footprint
 from localfp4.engine.garbage import collected_later
 from localfp4.engine.load import LoadedModel, load_model
 from localfp4.models.cache import Cache, LayerCache
-from localfp4.models.size import weight_sizes
 from localfp4.telemetry.memory import reset_peak, system_memory
 
 
@@ -126,9 +125,13 @@ class Ours:
         return self._roofline.work(case)
 
     def limits(self) -> Limits:
-        """Measure the device for a second or two."""
-        dtype = self.model.runner.decoder.dtype
-        return measure_limits(self.device, _free_bytes(self.device), dtype)
+        """Measure the device for a second or two, and leave no memory taken."""
+        runner = self.model.runner
+        runner.release_memory()
+        try:
+            return measure_limits(self.device, _free_bytes(self.device), runner.decoder.dtype)
+        finally:
+            runner.release_memory()
 
     def close(self) -> None:
         """Free the engine. May be called twice."""
@@ -157,6 +160,9 @@ def load(
         UserError: The model cannot be found, read, supported or fitted into memory.
     """
     config = sized(config, cases)
+    # Of one that broke in this process; it would count as another program's.
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     with out_of_memory_as(no_room_to_load(config.model)), collected_later():
         model = yield from load_model(config)
         engine = Engine(config, model)
@@ -167,7 +173,7 @@ def _roofline(model: LoadedModel, config: EngineConfig) -> Roofline:
     runner = model.runner
     return Roofline(
         spec=runner.decoder.spec,
-        sizes=weight_sizes(runner.decoder),
+        sizes=model.sizes,
         kv_dtype=_kv_dtype(runner.caches),
         step_tokens=config.step_tokens(runner.device.type),
         products=products_of(runner.decoder),
@@ -176,7 +182,6 @@ def _roofline(model: LoadedModel, config: EngineConfig) -> Roofline:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         return free
     return system_memory().available_bytes

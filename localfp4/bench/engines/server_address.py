@@ -166,7 +166,9 @@ def ask_for_json(
 def refusal(
     address: Address, response: http.client.HTTPResponse, body: bytes, key: str | None
 ) -> ServerError:
-    """Say what an answer other than 200 means."""
+    """Say what an answer other than 200 means, without the key that some servers repeat."""
+    if key:
+        body = body.replace(key.encode(), b"[the key]")
     status, said = response.status, quoted(body)
     where = f"The server at {address.url}"
     if status in (301, 302, 303, 307, 308):

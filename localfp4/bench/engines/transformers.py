@@ -7,7 +7,7 @@ done.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
+from localfp4.bench.engines.taken import Taken
 from localfp4.bench.engines.torch_peer import TorchPeer, chosen_device, give_back, told
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import About, Measured, Work
 from localfp4.bench.workload import Case, requests
-from localfp4.messages import LoadProgress
+from localfp4.messages import LoadProgress, Request
 
 _PAD = 0
 """All prompts have the same length, so that it is never used; ``generate`` wants one."""
@@ -96,13 +97,11 @@ class Transformers:
             reason = f"{case.length} tokens exceed the context of {longest}"
             raise CaseFailedError(reason, "does_not_fit")
         drawn = requests(case, self.about.vocab_size, Random(seed))
-        with told("transformers", "generate"), torch.inference_mode():
-            ids = torch.tensor([request.token_ids for request in drawn], device=self.where.device)
-            cache = self._cache_of(ids[:, : case.depth])
-            self.where.wait()
-            with self.where.measured() as taken:
-                moments = self._generate(ids, cache, case.output_tokens)
-        give_back(self.where.device)
+        try:
+            with told("transformers", "generate"), torch.inference_mode():
+                moments, taken = self._answer(drawn, case)
+        finally:
+            give_back(self.where.device)
         return Measured(
             {request.id: moments for request in drawn},
             prompt_tokens=case.batch * case.input_tokens,
@@ -124,6 +123,15 @@ class Transformers:
         self.model = None
         self.where.energy.close()
         give_back(self.where.device)
+
+    def _answer(self, drawn: Sequence[Request], case: Case) -> tuple[list[float], Taken]:
+        """Answer prompts; returns when each token came, and what that took of the device."""
+        ids = torch.tensor([request.token_ids for request in drawn], device=self.where.device)
+        cache = self._cache_of(ids[:, : case.depth])
+        self.where.wait()
+        with self.where.measured() as taken:
+            moments = self._generate(ids, cache, case.output_tokens)
+        return moments, taken
 
     def _cache_of(self, beginnings: torch.Tensor) -> Any:
         """Compute the tokens ``[B, depth]`` that are in the context before."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import torch
+
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
 from localfp4.bench.engines.torch_peer import TorchPeer, chosen_device, give_back, told
 from localfp4.bench.peaks import Limits
@@ -28,8 +30,17 @@ _IN_PROCESS = {
 prints nothing, and it tells nobody."""
 
 
+_USUAL_SHARE, _LEFT_SHARE = 0.9, 0.02
+"""Of a GPU's memory: what vLLM takes at most, and what it leaves of what is free."""
+
+
 def load(
-    folder: str, dtype: str, device: str | None, threads: int, cases: Collection[Case]
+    folder: str,
+    dtype: str,
+    device: str | None,
+    threads: int,
+    cases: Collection[Case],
+    most: int | None = None,
 ) -> Loading:
     """Load a checkpoint with room for some cases.
 
@@ -39,6 +50,7 @@ def load(
         device: A torch device string; ``None`` takes a GPU where there is one.
         threads: CPU threads.
         cases: What it will run.
+        most: Tokens that the model was made for, where that is known: vLLM loads for no more.
 
     Raises:
         UserError: There is no such device here.
@@ -54,12 +66,12 @@ def load(
             library.EngineArgs(
                 model=folder,
                 dtype=dtype,
-                max_model_len=max(case.length for case in cases),
+                max_model_len=_context(cases, most),
                 max_num_seqs=max(case.batch for case in cases),
                 enable_prefix_caching=False,
                 generation_config="vllm",
                 disable_log_stats=True,
-                device_ids=None if chosen.index is None else [chosen.index],
+                **_of_gpu(chosen),
             )
         )
     where = TorchPeer.on(chosen)
@@ -149,6 +161,7 @@ class Vllm:
             temperature=0,
             max_tokens=length,
             ignore_eos=True,
+            detokenize=False,  # nobody else here makes text of tokens
             output_kind=RequestOutputKind.DELTA,
         )
         arrivals: dict[str, list[float]] = {request.id: [] for request in drawn}
@@ -184,6 +197,24 @@ def _library(device: str | None, threads: int) -> Any:
             "vLLM is not installed: pip install vllm (Linux only)", "missing"
         ) from error
     return vllm
+
+
+def _context(cases: Collection[Case], most: int | None) -> int:
+    """Return the longest context that is wanted and that the model can have."""
+    longest = max(case.length for case in cases)
+    return longest if most is None else min(longest, most)
+
+
+def _of_gpu(chosen: torch.device) -> dict[str, Any]:
+    """Return arguments that depend on a GPU, none for a CPU.
+
+    vLLM refuses to load where less than its share of the memory is free, as beside a desktop.
+    """
+    if chosen.type != "cuda":
+        return {}
+    free, total = torch.cuda.mem_get_info(chosen)
+    share = {"gpu_memory_utilization": min(_USUAL_SHARE, free / total - _LEFT_SHARE)}
+    return share | ({"device_ids": [chosen.index]} if chosen.index else {})
 
 
 def _check_platform(kind: str) -> None:

@@ -83,16 +83,20 @@ class Worker:
         self._process = context.Process(
             target=main, args=(far_end, entrant), name="localfp4-bench", daemon=False
         )
+        self._is_busy, self._is_ended = True, False
+        # Before multiprocessing's own, which would wait for the process.
+        atexit.register(self.stop)
         try:
             with sigint_blocked():
                 self._process.start()
         except OSError as error:
+            self.stop()
             raise CaseFailedError(f"Its process cannot be started: {error}.") from error
+        except BaseException:  # Ctrl-C, which comes when it is no longer blocked
+            self.stop()
+            raise
         finally:
             far_end.close()
-        self._is_busy = True
-        # Before multiprocessing's own, which would wait for the process.
-        atexit.register(self.stop)
 
     def ask(self, command: Command, patience_s: float) -> Report:
         """Send a command and return its answer.
@@ -118,7 +122,10 @@ class Worker:
             try:
                 report: Report = receive(self._pipe, self._process.sentinel, _NAP_S)
             except TimeoutError:
-                continue
+                if self._process.is_alive() or self._pipe.poll():
+                    continue
+                # What it has forked keeps its end of the pipe open.
+                raise ContestantGoneError(self._cause_of_death()) from None
             except (EOFError, OSError) as error:
                 raise ContestantGoneError(self._cause_of_death()) from error
             self._is_busy = isinstance(report, LoadProgress)
@@ -143,16 +150,17 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, with all that it started, by force. May be called twice."""
-        atexit.unregister(self.stop)
-        if self._process.exitcode is None:
-            self._kill()
+        if not self._is_ended and self._process.pid is not None:
+            self._kill(self._process.pid)
             self._process.join(_FIRM_S)
+        self._is_ended = True
         self._pipe.close()
+        atexit.unregister(self.stop)
 
-    def _kill(self) -> None:
-        pid = self._process.pid
-        if hasattr(os, "killpg") and pid is not None:
-            # There is no such group before the process has made its session.
+    def _kill(self, pid: int) -> None:
+        if hasattr(os, "killpg"):
+            # There is no such group before the process has made its session, and none after it has
+            # ended unless it left others behind.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         self._process.kill()
@@ -204,6 +212,7 @@ class WorkerContestant:
         """Measure the device.
 
         Raises:
+            CaseFailedError: It cannot be measured.
             ContestantGoneError: Its process ended.
         """
         found = self._worker.ask(MeasureLimits(), PATIENCE_S)

@@ -1,7 +1,7 @@
 """A run that was not begun, as text and as JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -103,19 +103,15 @@ def _total(one: Prospect, case: Case) -> str:
 
 def _remarks(found: DryRun) -> list[str]:
     """Say what runs otherwise than its name says, and why some cells do not run."""
-    remarks = []
+    names_of: dict[str, list[str]] = {}
     reasons: dict[tuple[Case, str], list[str]] = {}
     for one in found.prospects:
         name = one.seat.series.format
-        remarks += [f"{name} runs as {one.seat.runs}."] if one.seat.runs else []
-        remarks += [f"{name}: {one.seat.note}"] if one.seat.note else []
-        if one.fitting is None:
-            remarks.append(f"{name}: {one.seat.reason}")
-            continue
-        if one.fitting.plan is not None and not one.fitting.plan.placement.is_whole:
-            remarks.append(f"{name}: {one.fitting.plan.describe()[0]}")
-        for case, reason in one.fitting.refused.items():
+        for remark in _remarks_on(one):
+            names_of.setdefault(remark, []).append(name)
+        for case, reason in (one.fitting.refused if one.fitting else {}).items():
             reasons.setdefault((case, reason), []).append(name)
+    remarks = [f"{', '.join(names)}: {remark}" for remark, names in names_of.items()]
     # What takes more than there is says so in the table.
     if any(is_too_large(reason) for _, reason in reasons):
         remarks.append(f"{_OOM}: more than is free; such cells are left out.")
@@ -126,13 +122,26 @@ def _remarks(found: DryRun) -> list[str]:
     ]
 
 
+def _remarks_on(one: Prospect) -> Iterator[str]:
+    if one.seat.runs:
+        yield f"what runs is {one.seat.runs}."
+    if one.seat.note:
+        yield one.seat.note
+    if one.fitting is None:
+        yield one.seat.reason
+    elif one.fitting.plan is not None and not one.fitting.plan.placement.is_whole:
+        yield one.fitting.plan.describe()[0]
+
+
 def _totals(found: DryRun) -> list[str]:
     method = found.method
     cells = sum(len(one.cases) for one in found.running)
     together = f"{gib(found.together_bytes)} GiB"
+    budget = method.budget_s
+    fewer = "" if budget is None else f", or as many as begin within {_duration(budget)}"
     totals = [
-        f"{counted(found.runs, 'run')}: {counted(cells, 'cell')}, {method.repeats} of each, and "
-        f"{found.warm_ups} to warm up."
+        f"{counted(found.runs, 'run')}: {counted(cells, 'cell')}, {method.repeats} of each{fewer}, "
+        f"and {found.warm_ups} to warm up."
     ]
     if len(found.running) > 1:
         totals.append(

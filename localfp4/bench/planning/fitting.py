@@ -27,7 +27,7 @@ class Demand:
         weights: Weights, as far as they lie there.
         cache: Keys, values and states of every sequence of a batch.
         work: The most that a step takes besides, and what CUDA does.
-        reserve: What stays free for other programs.
+        reserve: What of the memory that may be used stays free for other programs.
     """
 
     weights: int
@@ -164,12 +164,17 @@ class _Room:
             weights=budget.weights(placement),
             cache=budget.cache(tokens, batch) + states,
             work=budget.workspace(config.max_model_len or 0),
-            reserve=self._machine.reserve_bytes,
+            reserve=self._reserve(),
         )
 
     def _free(self) -> int:
         limit = self._config.vram_limit if self._machine.is_gpu else None
         return min(self._machine.free_bytes, limit or self._machine.free_bytes)
+
+    def _reserve(self) -> int:
+        """Return what stays free of that; what a limit leaves free counts as such."""
+        beyond = self._machine.free_bytes - self._free()
+        return max(self._machine.reserve_bytes - beyond, 0)
 
     def _budget(self, config: EngineConfig) -> Budget:
         spec, sizes, dtype = self._weighed.spec, self._weighed.sizes, self._weighed.dtype

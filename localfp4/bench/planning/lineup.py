@@ -83,7 +83,7 @@ def _seat(series: Series, found: Runs | Instead | Unsupported, formats: Sequence
             return Seat(series, config, note=note)
         case Unsupported(reason):
             return Seat(series, reason=reason)
-    words = f"{found.format}, since {found.reason}"
     if found.format in formats:
-        return Seat(series, status="replaced", reason=f"It runs as {words}.")
-    return Seat(series, found.config, runs=words)
+        reason = f"{found.format} runs instead, since {found.reason}."
+        return Seat(series, status="replaced", reason=reason)
+    return Seat(series, found.config, runs=f"{found.format}, since {found.reason}")

@@ -1,7 +1,6 @@
 """What other libraries read of a model: which folder, how it is quantised, about how much memory."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,13 @@ from localfp4.bench.workload import Case
 from localfp4.checkpoint.cache import folder_bytes
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.hub import DEMO, Source, find
+from localfp4.checkpoint.index import quant_config
 from localfp4.errors import CheckpointError, UserError
+from localfp4.text.files import language_model_settings, read_json
 
 NO_FILES = "A synthetic model has no files that another library could read"
 
+_CONFIG = "config.json"
 _BYTES = {"bfloat16": 2, "float32": 4}
 _TRANSFORMERS_BYTES, _LLAMA_BYTES = 700 * 2**20, 300 * 2**20
 """Main memory of a process that runs nothing yet, as measured on Linux, and some room."""
@@ -37,7 +39,7 @@ def original_of(model: str, source: Source, bf16: str | None) -> Path | None:
     if not isinstance(source, Path):
         return None
     beside = source.parent / "bf16"
-    if model == DEMO and (beside / "config.json").is_file():
+    if model == DEMO and (beside / _CONFIG).is_file():
         return beside
     return None if quant_method(source) else source
 
@@ -48,19 +50,19 @@ def quant_method(folder: Path) -> str:
     Raises:
         CheckpointError: Its configuration cannot be read.
     """
-    config = _config(folder)
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
-        if isinstance(settings := part.get("quantization_config"), dict):
-            return str(settings.get("quant_method") or "an unknown kind")
-    return "modelopt" if (folder / "hf_quant_config.json").is_file() else ""
+    found = quant_config(folder, _config(folder))
+    return "" if found is None else str(found.get("quant_method") or "an unknown kind")
+
+
+def context_of(folder: Path) -> int | None:
+    """Return how many tokens a model was made for; ``None`` where its config does not tell."""
+    most = _language_model(folder).get("max_position_embeddings")
+    return most if isinstance(most, int) and most > 0 else None
 
 
 def needed_by_transformers(folder: Path, dtype: str, cases: Sequence[Case]) -> int | None:
     """Return about what transformers takes; ``None`` where a config has other words for sizes."""
-    config = _config(folder)
-    text = config.get("text_config")
-    config = text if isinstance(text, dict) else config
+    config = _language_model(folder)
     names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")
     sizes = [size for name in names if isinstance(size := config.get(name), int) and size > 0]
     if len(sizes) < len(names):
@@ -84,9 +86,12 @@ def needed_by_llama_cpp(file: Path, header: GgufHeader, cases: Sequence[Case]) -
     return file.stat().st_size + tokens * per_token + _LLAMA_BYTES
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown(folder)} has no config.json that can be read.") from error
-    return found if isinstance(found, dict) else {}
+def _language_model(folder: Path) -> Mapping[str, Any]:
+    config = _config(folder)
+    return language_model_settings(config) or config
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    if found := read_json(folder / _CONFIG):
+        return found
+    raise CheckpointError(f"{shown(folder)} has no {_CONFIG} that can be read.")

@@ -14,6 +14,7 @@ from localfp4.bench.engines.contestant import Entrant
 from localfp4.bench.engines.gguf_file import GgufHeader, read_header
 from localfp4.bench.planning.peer_models import (
     NO_FILES,
+    context_of,
     needed_by_llama_cpp,
     needed_by_transformers,
     original_of,
@@ -152,14 +153,12 @@ def _transformers(field: _Field, original: Path | None, itself: Path | None) -> 
 
 def _vllm(field: _Field, original: Path | None, itself: Path | None) -> Found:
     folders = [("bf16", original, "bfloat16"), ("auto", itself, "auto")]
-    running = [
-        # It takes a share of a GPU's memory, whatever a case needs.
-        field.entrant(
-            "vllm", form, {"folder": str(folder), "dtype": dtype, "cases": field.cases}, None
-        )
-        for form, folder, dtype in folders
-        if folder is not None
-    ]
+    running = []
+    for form, folder, dtype in folders:
+        if folder is not None:
+            settings = {"folder": str(folder), "dtype": dtype, "most": context_of(folder)}
+            # It takes a share of a GPU's memory, whatever a case needs.
+            running.append(field.entrant("vllm", form, settings | {"cases": field.cases}, None))
     return running, [] if running else field.refused("vllm", "auto", NO_FILES, "unsupported")
 
 

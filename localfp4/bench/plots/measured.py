@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from localfp4.bench.plots.labels import device, labels
 from localfp4.bench.plots.least import bests
 from localfp4.bench.records import Run, Series
+from localfp4.bench.report.markdown import one_line
+from localfp4.bench.report.status import in_words
 from localfp4.bench.summary import Spread, summaries
 from localfp4.bench.workload import Case
 
@@ -23,8 +25,7 @@ class Measured:
         spreads: Of each case that was measured, the figures by name.
         bests: Of each of these cases, the best that the device allows, as far as it is known.
         misfits: Cases that memory or context did not suffice for.
-        remarks: What its label is followed by in sentences: what runs in its place, or why some
-            of its cells could not be run.
+        remarks: What runs in its place, or why some of its cells could not be run.
     """
 
     number: int
@@ -57,6 +58,15 @@ def measured(runs: Sequence[Run]) -> tuple[Measured, ...]:
     )
 
 
+def remarks(everything: Iterable[Measured]) -> list[str]:
+    """Return every remark once, after the labels of the series that it is about."""
+    labels_of: dict[str, list[str]] = {}
+    for one in everything:
+        for remark in dict.fromkeys(one.remarks):
+            labels_of.setdefault(remark, []).append(one.label)
+    return [f"{', '.join(names)}: {remark}" for remark, names in labels_of.items()]
+
+
 def common_case(everything: Iterable[Measured], figure: str) -> Case | None:
     """Return the case that most series have a figure of; of several the smallest batch.
 
@@ -86,7 +96,7 @@ def _misfits(run: Run, series: Series) -> set[Case]:
 def _remarks(run: Run, series: Series) -> Iterator[str]:
     about = run.abouts.get(series)
     if about and about.runs:
-        yield f"runs as {about.runs}"
+        yield one_line(f"what runs is {about.runs}")
     for row in run.rows:
         if row.series == series and row.status not in ("ok", "does_not_fit"):
-            yield f"({row.status}): {row.reason}"
+            yield in_words(row)

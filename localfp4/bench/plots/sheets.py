@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from localfp4.bench.plots.columns import columns, left_out
 from localfp4.bench.plots.labels import device
-from localfp4.bench.plots.measured import Measured, measured
+from localfp4.bench.plots.measured import Measured, measured, remarks
 from localfp4.bench.plots.panels import Panel, cases, panels
 from localfp4.bench.records import Run
 from localfp4.bench.report.markdown import one_line
@@ -60,7 +60,7 @@ def _sheet(runs: Sequence[Run], here: Sequence[Measured], drawn: tuple[Panel, ..
         _subtitle(runs, here),
         drawn,
         tuple(dict.fromkeys(_limits(runs))),
-        tuple(dict.fromkeys(_notes(here))),
+        tuple(_notes(here)),
     )
 
 
@@ -97,8 +97,7 @@ def _subtitle(runs: Sequence[Run], here: Sequence[Measured]) -> str:
 
 
 def _notes(here: Sequence[Measured]) -> Iterator[str]:
-    for one in here:
-        yield from (one_line(f"{one.label} {remark}") for remark in one.remarks)
+    yield from remarks(here)
     if hidden := left_out(cases(here), columns(cases(here))):
         yield f"{hidden} more cells are not drawn; the table has them."
 

@@ -68,7 +68,7 @@ def _table(rows: Sequence[Row]) -> str:
         Column(heading, [one[at] if one else "" for one in cells])
         for at, heading in enumerate(headings)
     ]
-    (table,) = tables([Column("batch", [*map(str, by_batch)])], columns, remarks, WIDTH)
+    (table,) = tables([Column("batch", [*map(str, by_batch)])], [columns], remarks, WIDTH)
     return "\n".join(table)
 
 

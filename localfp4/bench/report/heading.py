@@ -65,7 +65,9 @@ def _about(series: Series, about: About) -> Iterator[str]:
         yield f"{series.engine} {about.version}".strip()
     if about.revision:
         yield f"revision {about.revision[:COMMIT_DIGITS]}"
-    yield from (text for text in (about.weight_format, about.kernel_path, about.dtype) if text)
+    yield from (text for text in (about.weight_format, about.kernel_path) if text)
+    if about.dtype and about.dtype not in f"{about.weight_format} {about.kernel_path}".split():
+        yield about.dtype
     if about.weight_bytes:
         yield f"weights {gib(about.weight_bytes)}"
     if about.kv_cache_bytes:
@@ -79,15 +81,32 @@ def _about(series: Series, about: About) -> Iterator[str]:
 def _series_list(
     run: Run, names: Mapping[Series, str], refused: Mapping[Series, str], width: int
 ) -> list[str]:
-    common = _common_notes(run)
-    lines = []
+    """Return an item for each series that ran, and one for what several have in common."""
+    told_of = _told_of(run, names, refused)
+    items = []
     for series, name in names.items():
         about = run.abouts.get(series)
-        told = [*_about(series, about)] if about else []
-        told += [note for note in about.notes if note not in common] if about else []
-        told += [refused[series]] if series in refused else []
-        lines += item(" · ".join([f"**{name}**", *map(one_line, told)]), width)
-    return lines
+        told = [*(_about(series, about) if about else ())]
+        told += [sentence for sentence, who in told_of.items() if who == [name]]
+        items += [[f"**{name}**", *told]] if told else []
+    items += [
+        [f"**{', '.join(who)}**", sentence] for sentence, who in told_of.items() if len(who) > 1
+    ]
+    return [line for parts in items for line in item(" · ".join(map(one_line, parts)), width)]
+
+
+def _told_of(
+    run: Run, names: Mapping[Series, str], refused: Mapping[Series, str]
+) -> dict[str, list[str]]:
+    """Return of which series each sentence is told, but for those that are told of all."""
+    common = _common_notes(run)
+    found: dict[str, list[str]] = {}
+    for series, name in names.items():
+        about = run.abouts.get(series)
+        notes = [note for note in about.notes if note not in common] if about else []
+        for sentence in [*notes, *([refused[series]] if series in refused else [])]:
+            found.setdefault(sentence, []).append(name)
+    return found
 
 
 def _common_notes(run: Run) -> list[str]:

@@ -57,7 +57,9 @@ def from_json(text: str, name: str) -> Run:
     except (ValueError, RecursionError):
         report = None
     if not isinstance(report, dict) or not {"environment", "method", "rows"} <= report.keys():
-        raise UserError(f"{name} is no report of a benchmark in JSON.")
+        raise UserError(
+            f"{name} is no report of a benchmark in JSON; make one with localfp4 bench -o json."
+        )
     try:
         return _run(report)
     except WrongValueError as error:

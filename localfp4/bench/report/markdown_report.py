@@ -7,20 +7,22 @@ from localfp4.bench.cost import Prices
 from localfp4.bench.names import all_series, labels
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Run, Series
-from localfp4.bench.report.figure_columns import Cell, figure_columns, with_deviation
+from localfp4.bench.report.figure_columns import (
+    Cell,
+    explained,
+    further_columns,
+    main_columns,
+    phase_columns,
+    with_deviation,
+)
 from localfp4.bench.report.heading import heading
 from localfp4.bench.report.headings import WIDTH
 from localfp4.bench.report.joined import measures, quality_of
 from localfp4.bench.report.markdown import cell, item
 from localfp4.bench.report.status import WORDS, in_words
-from localfp4.bench.report.tables import Column, tables
+from localfp4.bench.report.tables import Column, case_columns, tables
 from localfp4.bench.summary import shares_of, summaries
 from localfp4.bench.workload import Case
-
-_REACHES = (
-    "Reaches: share of the speed that the measured bandwidth (memory, cache) or products (compute) "
-    "allow at best."
-)
 
 Key = tuple[Series, Case]
 
@@ -34,16 +36,15 @@ def to_markdown(
         run: What was measured.
         quality: What was found of the models elsewhere.
         prices: Of energy and of the device.
-        width: Characters that a line should not exceed; figures that matter less stand in further
-            tables.
+        width: Characters that a line should not exceed; figures that matter less stand in a
+            further table. Other forms have those that people seldom read.
     """
     names = labels(run)
     refused = _refused_series(run)
     blocks = [heading(run, names, refused, width)[:-1]]
     rows = _by_key(run, refused)
     if rows:
-        blocks += _figures(run, rows, names, prices, width)
-    blocks += _quality(names, quality, width)
+        blocks += _figures(run, rows, names, quality, prices, width)
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
@@ -73,23 +74,25 @@ def _figures(
     run: Run,
     rows: Mapping[Key, Sequence[Row]],
     names: Mapping[Series, str],
+    quality: Sequence[Quality],
     prices: Prices | None,
     width: int,
 ) -> list[list[str]]:
     spreads = summaries(run, prices)
     cells = [Cell(spreads.get(key, {}), _bounds(run, found)) for key, found in rows.items()]
-    columns = figure_columns(cells)
+    qualities = _qualities([series for series, _ in rows], quality)
+    decisive = [*main_columns(cells), *qualities, *phase_columns(cells)]
+    if not decisive:
+        decisive = [Column("result", [""] * len(rows), is_text=True)]
     # Half of the first table is figures, at the least.
     remarks, notes = _remarks(rows, names, spreads.keys(), longest=width // 2 - 4)
-    keys = _keys(list(rows), names)
-    found = tables(keys, columns or [Column("", [""] * len(rows))], remarks, width)
+    found = tables(_keys(list(rows), names), [decisive, further_columns(cells)], remarks, width)
     told = [
         line
         for number, note in enumerate(notes, 1)
         for line in item(note, width, mark=f"{number}. ")
     ]
-    reaches = any("reaches" in column.heading for column in columns)
-    return [*found, told, item(_REACHES, width, mark="") if reaches else []]
+    return [*found, told, item(explained(cells, prices), width, mark="") if spreads else []]
 
 
 def _bounds(run: Run, rows: Sequence[Row]) -> dict[str, str]:
@@ -130,14 +133,7 @@ def _remarks(
 
 
 def _keys(keys: Sequence[Key], names: Mapping[Series, str]) -> list[Column]:
-    cases = [case for _, case in keys]
-    columns = [
-        Column("batch", [str(case.batch) for case in cases]),
-        Column("input", [str(case.input_tokens) for case in cases]),
-        Column("output", [str(case.output_tokens) for case in cases]),
-    ]
-    if any(case.depth for case in cases):
-        columns.append(Column("depth", [str(case.depth) for case in cases]))
+    columns = case_columns([case for _, case in keys])
     if len(names) > 1:
         shown = [cell(names[series]) for series, _ in keys]
         columns.append(Column(_what_differs(names), shown, is_text=True))
@@ -149,22 +145,13 @@ def _what_differs(names: Mapping[Series, str]) -> str:
     return "format" if formats_only else "series"
 
 
-def _quality(
-    names: Mapping[Series, str], quality: Sequence[Quality], width: int
-) -> list[list[str]]:
-    """Return tables of what was found elsewhere, with a row for each series that has any."""
-    shown = {one: found for one in names if (found := quality_of(one, quality))}
-    if not shown:
-        return []
-    keys = [Column(_what_differs(names), [cell(names[series]) for series in shown], is_text=True)]
-    columns = [
-        Column(
-            cell(f"{task} {metric}"),
-            [_value(known, task, metric) for known in shown.values()],
-        )
-        for task, metric in measures([one for known in shown.values() for one in known])
+def _qualities(series: Sequence[Series], quality: Sequence[Quality]) -> list[Column]:
+    """Return a column for each result that was found elsewhere, the same in all cells of a series."""
+    known = [quality_of(one, quality) for one in series]
+    return [
+        Column(cell(f"{task} {metric}"), [_value(found, task, metric) for found in known])
+        for task, metric in measures([one for found in known for one in found])
     ]
-    return tables(keys, columns, {}, width)
 
 
 def _value(quality: Sequence[Quality], task: str, metric: str) -> str:

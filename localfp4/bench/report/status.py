@@ -15,6 +15,6 @@ WORDS = {
 def in_words(row: Row) -> str:
     """Return why a row was not measured, such as ``OOM (needs 21.3 GiB; 15.1 free)``."""
     reason = one_line(row.reason)
-    if reason.startswith("OOM") or (reason and row.status == "replaced"):
+    if reason.startswith("OOM") or (reason and row.status in ("replaced", "missing")):
         return reason  # says already what became of it
     return f"{WORDS[row.status]}: {reason}" if reason else WORDS[row.status]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from localfp4.bench.workload import Case
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -18,9 +20,21 @@ class Column:
         return max(map(len, (self.heading, *self.cells)))
 
 
+def case_columns(cases: Sequence[Case]) -> list[Column]:
+    """Return what tells cases apart; depths where there are any."""
+    columns = [
+        Column("batch", [str(case.batch) for case in cases]),
+        Column("in", [str(case.input_tokens) for case in cases]),
+        Column("out", [str(case.output_tokens) for case in cases]),
+    ]
+    if any(case.depth for case in cases):
+        columns.append(Column("depth", [str(case.depth) for case in cases]))
+    return columns
+
+
 def tables(
     keys: Sequence[Column],
-    columns: Sequence[Column],
+    groups: Sequence[Sequence[Column]],
     remarks: Mapping[int, str],
     width: int,
 ) -> list[list[str]]:
@@ -28,15 +42,15 @@ def tables(
 
     Args:
         keys: What tells rows apart.
-        columns: The rest, those that matter most first; as many as fit stand in a table, and at
-            least one.
+        groups: The rest, those that matter most first. As many as fit stand in a table, and at
+            least one; a group that does not fit beside those before it begins another table.
         remarks: What a row has instead of cells, by its number. It stands across the columns of
             the first table, as its only cell (GFM, "Tables", fills up such rows); others leave
             such rows out.
         width: Characters that a table should not exceed.
     """
     found = []
-    for number, packed in enumerate(_packed(keys, columns, width)):
+    for number, packed in enumerate(_packed(keys, groups, width)):
         rows = range(len(keys[0].cells))
         shown = rows if number == 0 else [row for row in rows if row not in remarks]
         if shown:
@@ -45,14 +59,18 @@ def tables(
 
 
 def _packed(
-    keys: Sequence[Column], columns: Sequence[Column], width: int
+    keys: Sequence[Column], groups: Sequence[Sequence[Column]], width: int
 ) -> Iterator[list[Column]]:
     packed: list[Column] = []
-    for column in columns:
-        if packed and _width([*keys, *packed, column]) > width:
+    for group in groups:
+        if packed and group and _width([*keys, *packed, *group]) > width:
             yield packed
             packed = []
-        packed.append(column)
+        for column in group:
+            if packed and _width([*keys, *packed, column]) > width:
+                yield packed
+                packed = []
+            packed.append(column)
     yield packed
 
 

@@ -51,7 +51,7 @@ class Racer:
         self._method = method
         self._load = load
         self._contestant: Contestant | None = None
-        self._has_loaded = False
+        self._has_loaded = self._is_warm = False
         self._notes: list[str] = []
 
     @property
@@ -59,14 +59,15 @@ class Racer:
         """Its series, in words."""
         return in_words(self._entrant.series)
 
-    @property
-    def _is_loaded(self) -> bool:
-        return self._contestant is not None
+    def loaded(self) -> Iterator[Event]:
+        """Load it, where it is not loaded and has anything to run."""
+        if self.left and self._contestant is None:
+            yield from self._loaded()
 
     def ready(self) -> Iterator[Event]:
-        """Load it, where it is not loaded, and warm up every case that it still has to run."""
-        while self.left and not self._is_loaded:
-            yield from self._loaded()
+        """Load it and warm up every case that it still has to run, where that is to be done."""
+        while self.left and not self._is_warm:
+            yield from self.loaded()
             yield from self._warmed_up()
 
     def measure(self, case: Case, repeat: int) -> Iterator[Event]:
@@ -97,26 +98,27 @@ class Racer:
             joules=measured.joules,
         )
 
-    def limits(self) -> Iterator[Limits]:
-        """Measure the device, where it is loaded and there is one."""
+    def limits(self) -> Iterator[Limits | Loaded]:
+        """Measure the device, where it is loaded and there is one; or note why that cannot be."""
         if self._contestant is None:
             return
         try:
             found = self._contestant.limits()
         except ContestantGoneError:
             self.close()
-        except CaseFailedError:
-            return
+        except (CaseFailedError, UserError) as error:
+            yield from self._noted([str(error)])
         else:
             yield from () if found is None else (found,)
 
     def close(self) -> None:
         """Free what was loaded."""
         contestant, self._contestant = self._contestant, None
+        self._is_warm = False
         if contestant is not None:
             contestant.close()
 
-    def _noted(self, notes: Collection[str]) -> Iterator[Event]:
+    def _noted(self, notes: Collection[str]) -> Iterator[Loaded]:
         """Tell what a run has brought to light of its series, once."""
         assert self._contestant is not None
         if fresh := [note for note in notes if note not in self._notes]:
@@ -161,6 +163,7 @@ class Racer:
                 except CaseFailedError as error:
                     yield self._failed(case, 0, error)
                     break
+        self._is_warm = self._contestant is not None
 
     def _cases(self) -> Sequence[Case]:
         """Return the cases that it still has to run, in their order."""

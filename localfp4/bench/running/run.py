@@ -1,7 +1,8 @@
 """Runs every case of every series, repeat by repeat; torch-free.
 
-A machine that slows down or speeds up so touches all of them alike. Series that fit the device together stay loaded and take turns at every case. Others take turns at
-the device: each is loaded anew for every repeat.
+A machine that slows down or speeds up so touches all of them alike. Series that fit the device
+together stay loaded and take turns at every case. Others take turns at the device: each is loaded
+anew for every repeat.
 """
 
 import time
@@ -10,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from localfp4.bench.engines.contestant import Entrant
-from localfp4.bench.engines.here import load_here
+from localfp4.bench.engines.guarded import load_guarded
 from localfp4.bench.engines.worker import load_in_worker
 from localfp4.bench.events import Doing, Event, cell
 from localfp4.bench.records import Method, Row
@@ -49,7 +50,7 @@ def run(
     """
     if load is None:
         alone = len(entrants) == 1 and entrants[0].series.engine in _OURS
-        load = load_here if alone else load_in_worker
+        load = load_guarded if alone else load_in_worker
     racers = [Racer(entrant, method, load, before) for entrant in entrants]
     race = _Race(tuple(racers), method, tuple(cases), clock, sum(len(one.left) for one in racers))
     if fit_together(entrants, device_free_bytes):
@@ -96,6 +97,15 @@ class _Race:
                 return
             yield repeat
 
+    def order(self, repeat: int) -> tuple[Racer, ...]:
+        """Return those that are loaded together as they follow each other in a repeat.
+
+        Every repeat begins with the next one, so that none always finds the device that the same
+        other has left, warm or cold.
+        """
+        first = (repeat - 1) % len(self.racers)
+        return self.racers[first:] + self.racers[:first]
+
     def measure(self, racer: Racer, case: Case, repeat: int) -> Iterator[Event]:
         """Measure once, and say so before."""
         if (case, repeat) in racer.left:
@@ -109,11 +119,14 @@ def _taking_turns(race: _Race) -> Iterator[Event]:
     """Keep all loaded, and let each run a case before the next case comes."""
     with _closing(race.racers):
         for racer in race.racers:
-            yield from racer.ready()
+            yield from racer.loaded()
+        # Before the warm-up, which is for what the measured runs find afterwards.
         yield from _limits(race.racers)
+        for racer in race.racers:
+            yield from racer.ready()
         for repeat in race.rounds():
             for case in race.cases:
-                for racer in race.racers:
+                for racer in race.order(repeat):
                     yield from race.measure(racer, case, repeat)
         yield from _limits(race.racers)
 
@@ -126,10 +139,11 @@ def _loading_in_turn(race: _Race) -> Iterator[Event]:
             if not any(number == repeat for _, number in racer.left):
                 continue
             with _closing([racer]):
-                yield from racer.ready()
+                yield from racer.loaded()
                 if not has_begun:
                     yield from racer.limits()
                 has_begun = True
+                yield from racer.ready()
                 for case in race.cases:
                     yield from race.measure(racer, case, repeat)
                 yield from racer.limits()

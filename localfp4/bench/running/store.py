@@ -15,6 +15,8 @@ from localfp4.errors import UserError
 
 ROWS = "rows.jsonl"
 
+_RUNS = "name a folder that localfp4 bench --out filled, or its report in JSON."
+
 _BEGINNING = b'{"kind": "run"'
 """Of every record, also of one that was cut short in its first line."""
 
@@ -155,9 +157,9 @@ def read_run(path: Path) -> Run:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         what = f"no run in {path}: it has no {ROWS}" if path.is_dir() else f"no {path}"
-        raise UserError(f"There is {what}.") from error
+        raise UserError(f"There is {what}; {_RUNS}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not the record of a benchmark.") from error
+        raise UserError(f"{file} is not the record of a benchmark; {_RUNS}") from error
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}).") from error
     if text.encode().startswith(_BEGINNING):

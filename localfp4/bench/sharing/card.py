@@ -1,9 +1,11 @@
 """One picture of a run to show around: a card as SVG that needs nothing else."""
 
+from collections.abc import Sequence
+
 from localfp4.bench.plots.columns import Column
 from localfp4.bench.records import Run
 from localfp4.bench.sharing.card_facts import Entry, Facts, facts
-from localfp4.bench.sharing.svg import Svg
+from localfp4.bench.sharing.svg import Svg, broken, fitted
 
 _WIDTH, _HEIGHT = 1200, 630
 """What social media show uncut."""
@@ -15,10 +17,14 @@ _BAR, _BEST = "#3d7ea6", "#3ddc97"
 _TOP, _BOTTOM = 302, 540
 """Where rows are."""
 
-_TALLEST = 56
+_TALLEST, _SIZE = 56, 24
+"""Of a row, and of its text."""
 
-_LABEL_ROOM = 156
-_BAR_X, _BAR_WIDTH = _LEFT + 172, 300
+_NOTE_BASE, _NOTE_SIZE, _NOTE_LINE, _MOST_NOTE_LINES = 568, 14, 20, 3
+"""Of the notes: the baseline of the last line, and how many there may be."""
+
+_LABEL_ROOM = 206
+_BAR_X, _BAR_WIDTH = _LEFT + 222, 250
 _SPEED_X, _BEST_X, _TTFT_X, _MEMORY_X, _LIMIT_X = 632, 784, 904, 1042, _RIGHT
 """Right ends of columns of figures."""
 
@@ -37,10 +43,14 @@ def card(run: Run) -> str:
     svg.box(0, 0, _WIDTH, 6, _BEST)
     _head(svg, known)
     _headings(svg)
-    height = min((_BOTTOM - _TOP) / len(known.entries), _TALLEST)
+    notes = _note_lines(known.notes)
+    room = _BOTTOM - _TOP - _NOTE_LINE * max(len(notes) - 1, 0)
+    height = min(room / len(known.entries), _TALLEST)
+    # All names are as large as the longest of them can be.
+    size = min(fitted(one.label, _SIZE, _LABEL_ROOM, bold=True)[1] for one in known.entries)
     for number, entry in enumerate(known.entries):
-        _row(svg, entry, known, _TOP + number * height, height)
-    _foot(svg, known)
+        _row(svg, entry, known, _TOP + number * height, height, size)
+    _foot(svg, known, notes)
     return str(svg)
 
 
@@ -68,12 +78,15 @@ def _headings(svg: Svg) -> None:
         svg.text(x, _TOP - 22, title, 17, _FAINT, room=room, anchor="end")
 
 
-def _row(svg: Svg, entry: Entry, known: Facts, top: float, height: float) -> None:
+def _row(
+    svg: Svg, entry: Entry, known: Facts, top: float, height: float, label_size: float
+) -> None:
     is_best = entry == known.fastest
-    size = min(height * 0.58, 24)
+    size = min(height * 0.58, _SIZE)
     base = top + height / 2 + size * 0.36
     ink = _INK if is_best else _PALE
-    svg.text(_LEFT, base, entry.label, size, ink, room=_LABEL_ROOM, bold=is_best)
+    name_size = min(size, label_size)
+    svg.text(_LEFT, base, entry.label, name_size, ink, room=_LABEL_ROOM, bold=is_best)
     thick = height * 0.5
     svg.box(_BAR_X, top + (height - thick) / 2, _BAR_WIDTH, thick, _TRACK, 4)
     if entry.remark:
@@ -96,9 +109,21 @@ def _row(svg: Svg, entry: Entry, known: Facts, top: float, height: float) -> Non
         svg.text(x, base, figure, size, ink, room=room, anchor="end", bold=is_best)
 
 
-def _foot(svg: Svg, known: Facts) -> None:
-    if known.notes:
-        svg.text(_LEFT, 566, " · ".join(known.notes), 17, _FAINT, room=_RIGHT - _LEFT)
+def _note_lines(notes: Sequence[str]) -> list[str]:
+    """Return as many notes as there is room for, none of them cut off, and how many there are more."""
+    for count in range(len(notes), -1, -1):
+        left = len(notes) - count
+        more = [f"{left} more in the report" if count else "remarks: in the report"] if left else []
+        lines = broken(" · ".join([*notes[:count], *more]), _NOTE_SIZE, _RIGHT - _LEFT)
+        if len(lines) <= _MOST_NOTE_LINES:
+            return lines
+    return []
+
+
+def _foot(svg: Svg, known: Facts, notes: Sequence[str]) -> None:
+    for number, line in enumerate(notes, 1):
+        base = _NOTE_BASE - (len(notes) - number) * _NOTE_LINE
+        svg.text(_LEFT, base, line, _NOTE_SIZE, _FAINT, room=_RIGHT - _LEFT)
     line = f"{known.versions} · {known.date}"
     svg.text(_LEFT, 598, line, 17, _FAINT, room=780)
     svg.text(_RIGHT, 598, "measured with localfp4 bench", 17, _PALE, room=270, anchor="end")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from localfp4.bench.plots.measured import Measured, common_case, measured
+from localfp4.bench.plots.measured import Measured, common_case, measured, remarks
 from localfp4.bench.plots.sheets import models, versions
 from localfp4.bench.records import Run
 from localfp4.bench.report.markdown import one_line
@@ -15,6 +15,9 @@ _MOST = 8
 """Series that a card has room for."""
 
 _SPEED = "output_tokens_per_s"
+
+_NEVER_RAN = ("replaced", "unsupported", "missing")
+"""What became of series that have no place on a card; a note says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Facts:
         model: In words.
         device: What it ran on.
         case: The cell that most series ran, of these the smallest batch.
-        entries: In the order of the run.
+        entries: In the order of the run, without series that cannot run here.
         fastest: The one that decodes fastest; ``None`` where no answer had a second token.
         notes: What a reader has to know, a sentence each.
         versions: Of what decides the speed.
@@ -77,10 +80,11 @@ def facts(run: Run) -> Facts:
     case = common_case(everything, _SPEED)
     if case is None:
         raise UserError("Nothing was measured in this run; there is nothing to show on a card.")
-    entries = [_entry(one, case) for one in everything]
+    absent = {row.series for row in run.rows if row.status in _NEVER_RAN}
+    entries = [_entry(one, case) for one in everything if one.spreads or one.series not in absent]
     shown = tuple(entries[:_MOST])
     speeds = [one for one in shown if one.decode_tokens_per_s is not None]
-    notes = [f"{one.label} {remark}" for one in everything for remark in one.remarks]
+    notes = remarks(everything)
     if len(entries) > _MOST:
         notes.insert(0, f"{len(entries) - _MOST} more series were measured")
     return Facts(
@@ -89,7 +93,7 @@ def facts(run: Run) -> Facts:
         case,
         shown,
         max(speeds, key=lambda one: one.decode_tokens_per_s or 0, default=None),
-        tuple(dict.fromkeys(map(one_line, notes))),
+        tuple(notes),
         one_line(versions(run.environment)),
         run.environment.date,
     )

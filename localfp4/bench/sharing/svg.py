@@ -93,6 +93,18 @@ def fitted(text: str, size: float, room: float, bold: bool = False) -> tuple[str
     return shortened(text, most), smaller
 
 
+def broken(text: str, size: float, room: float) -> list[str]:
+    """Return the lines of a text, broken between words so that none is wider than there is room."""
+    lines: list[str] = []
+    for word in _printable(text).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and _width(longer, bold=False) * size <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 def _width(text: str, bold: bool) -> float:
     """Estimate the width of text in ems, rather too wide than too narrow."""
     return sum(map(_ems, text)) * (1.16 if bold else 1.0)

@@ -65,5 +65,5 @@ def _run(name: str) -> Run:
     """
     path, colon, label = name.rpartition(":")
     if colon and path and not Path(name).exists() and Path(path).exists():
-        return pick(read_run(Path(path)), label)
+        return pick(read_run(Path(path)), path, label)
     return read_run(Path(name))

@@ -13,8 +13,20 @@ from localfp4.cli.bench.wanted import Wanted
 from localfp4.telemetry.cpu import usable_cores
 from localfp4.telemetry.environment import environment
 
-_DECISIVE = ("device", "dtype", "kernels", "threads", "vram_limit", "eager", "speculate", "draft")
-"""Options of the engine that decide on its speed; the others are told by name."""
+_DECISIVE = (
+    "device",
+    "dtype",
+    "kernels",
+    "threads",
+    "ctx",
+    "vram_limit",
+    "eager",
+    "speculate",
+    "draft",
+    "base_url",
+    "bf16",
+)
+"""Options that decide on who or what is measured, and how fast that is, beside those of a method."""
 
 
 def method(chosen: Wanted, options: Mapping[str, Any]) -> Method:

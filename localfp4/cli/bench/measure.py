@@ -15,6 +15,7 @@ from localfp4.checkpoint.hub import download, locate
 from localfp4.cli.bench.destination import Destination, destination
 from localfp4.cli.bench.finish import finish
 from localfp4.cli.bench.go import Field
+from localfp4.cli.bench.grouped import Grouped
 from localfp4.cli.bench.inside import look_inside
 from localfp4.cli.bench.options import (
     case_options,
@@ -66,7 +67,7 @@ localfp4 bench peers [MODEL]    beside transformers, llama.cpp and vLLM
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Grouped, epilog=_EPILOG)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @synthetic_option
 @click.option(
@@ -120,12 +121,12 @@ def measure(
 ) -> int:
     """Measure how fast models are: TTFT, TPOT, tokens per second, memory, and their limits.
 
-    MODEL is demo (bundled, and meant where none is named), a folder, or a Hugging Face id; several
-    are compared. Lengths and batch sizes may be comma lists or ranges, such as -b 1,4,16 or
-    -p 128..8192*2: every combination is run. Prompts are random tokens, answers greedy, and nothing
-    is reused between runs. Series take turns within every repeat, so that a machine that slows down
-    slows all of them. Ctrl-C reports what has been measured so far; with --out DIR it is kept, and
-    --resume goes on.
+    MODEL is a folder, a Hugging Face id, or demo, which is bundled and runs where none is named;
+    several are measured side by side. Lengths and batch sizes may be comma lists or ranges, such as
+    -b 1,4,16 or -p 128..8192*2: every combination is run. Prompts are random tokens, answers greedy,
+    and nothing is reused between runs. Models and formats take turns within every repeat, so that a
+    machine that slows down slows all of them. Ctrl-C reports what has been measured so far; with
+    --out DIR it is kept, and --resume goes on.
 
     Each figure is compared with the card's own limit: the time that its bytes take at the speed of
     a copy, or its operations at that of a large product, both measured in the same run.
@@ -204,8 +205,8 @@ def _require_nothing_local(
     own += ["--synthetic"] if synthetic is not None else []
     if own:
         raise click.UsageError(
-            f"{' and '.join(own)} say how to run a model here, and --base-url names a server that "
-            "runs it: leave one of them out."
+            f"{' and '.join(own)} {'says' if len(own) == 1 else 'say'} how to run a model here, and "
+            "--base-url names a server that runs it: leave one of them out."
         )
     if len(models) > 1:
         raise click.UsageError(

@@ -11,6 +11,9 @@ from localfp4.cli.options import Finite
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_MOST_RUNS = 1000
+"""Of a cell: more are a slip of the hand."""
+
 FORMS = ("md", "csv", "json", "jsonl", "sql")
 
 _CASES = (
@@ -20,13 +23,13 @@ _CASES = (
     click.option(
         "-r",
         "--repeats",
-        type=click.IntRange(1),
-        help="Measured runs of each; by default 5, or as many as begin within a minute.",
+        type=click.IntRange(1, _MOST_RUNS),
+        help="Measured runs of each cell; by default 5, or as many as begin within a minute.",
     ),
     click.option(
         "--warmup",
-        type=click.IntRange(0),
-        help="Runs of each before them that are thrown away; by default 1.",
+        type=click.IntRange(0, _MOST_RUNS),
+        help="Runs of each cell before them that are thrown away; by default 1.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="Decides the random prompts."
@@ -59,14 +62,16 @@ _PICTURES = (
         default=(),
         help="Draw the figures: png or svg into the folder, term on the terminal.",
     ),
-    click.option("--share", is_flag=True, help="Draw a card of the main figures, card.svg."),
+    click.option(
+        "--share", is_flag=True, help="Draw a card of the main figures to show around, card.svg."
+    ),
     click.option(
         "--eval",
         "evals",
         type=click.Path(path_type=Path),
         multiple=True,
         metavar="FILE",
-        help="Qualities measured before (JSON), shown beside the speeds; may be repeated.",
+        help="Results of evaluations (JSON), shown beside the speeds; may be repeated.",
     ),
 )
 
@@ -75,10 +80,10 @@ _PRICES = (
         "--price-kwh",
         type=Finite(min=0),
         metavar="PRICE",
-        help="Of a kilowatt-hour: tells what a million tokens cost.",
+        help="Price of a kilowatt-hour, in any currency: tells what a million tokens cost.",
     ),
     click.option(
-        "--price-hour", type=Finite(min=0), metavar="PRICE", help="Of an hour of the GPU."
+        "--price-hour", type=Finite(min=0), metavar="PRICE", help="Price of an hour of the GPU."
     ),
 )
 

@@ -11,6 +11,7 @@ from localfp4.checkpoint.hub import DEMO, download, locate
 from localfp4.cli.bench.destination import destination
 from localfp4.cli.bench.finish import finish
 from localfp4.cli.bench.go import Field
+from localfp4.cli.bench.grouped import Grouped
 from localfp4.cli.bench.options import (
     case_options,
     picture_options,
@@ -26,7 +27,7 @@ from localfp4.models.here import machine_here
 from localfp4.telemetry.cpu import usable_cores
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument("model", default=DEMO)
 @click.option(
     "--precision",

@@ -8,6 +8,7 @@ import click
 from localfp4.bench.engines.depth import whole_pages
 from localfp4.bench.planning.formats import FORMATS
 from localfp4.bench.planning.number_lists import numbers
+from localfp4.errors import UserError
 
 _AUTO = "auto"
 PLOTS = ("png", "svg", "term")
@@ -25,7 +26,15 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         """Return the numbers, or fail in a sentence."""
-        return value if isinstance(value, tuple) else numbers(value, self._least)
+        if isinstance(value, tuple):
+            return value
+        try:
+            return self._read(value)
+        except UserError as error:
+            self.fail(str(error), param, ctx)
+
+    def _read(self, text: str) -> tuple[int, ...]:
+        return numbers(text, self._least)
 
 
 class Depths(Numbers):
@@ -34,11 +43,8 @@ class Depths(Numbers):
     def __init__(self) -> None:
         super().__init__(least=0)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Return the numbers, or fail in a sentence."""
-        return whole_pages(super().convert(value, param, ctx))
+    def _read(self, text: str) -> tuple[int, ...]:
+        return whole_pages(super()._read(text))
 
 
 class Words(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on only

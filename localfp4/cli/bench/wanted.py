@@ -9,9 +9,13 @@ import click
 from localfp4.bench.planning.presets import PRESETS, Preset
 from localfp4.bench.planning.sweeps import sweep_cases
 from localfp4.bench.workload import Case
+from localfp4.errors import UserError
 
 _BASE = Case(batch=1, input_tokens=512, output_tokens=128)
 _REPEATS, _WARMUP, _BUDGET_S = 5, 1, 60.0
+
+_MOST_CELLS = 1024
+"""Lists of sizes multiply; more cells than that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def wanted(
 
     Raises:
         UsageError: Options contradict each other.
-        UserError: A sweep cannot be read.
+        UserError: A sweep cannot be read, or there are too many cases.
     """
     if preset is not None:
         return _as_preset(preset, PRESETS[preset], sizes, formats, repeats, warmup)
@@ -106,12 +110,41 @@ def _cases(sizes: Sizes) -> tuple[Case, ...]:
     """Return every combination of the sizes, the batch changing slowest, and the sweeps."""
     if not sizes.sweeps:
         return _combinations(sizes)
+    _require_used(sizes)
     return _once(
         case
         for base in _combinations(sizes)
         for sweep in sizes.sweeps
         for case in sweep_cases(sweep, base)
     )
+
+
+def _require_used(sizes: Sizes) -> None:
+    """Refuse sizes in whose place every sweep puts its own.
+
+    Raises:
+        UsageError: There are any.
+    """
+    given = {
+        "-b": (sizes.batch, {"batch": _BASE.batch + 1}),
+        "-p": (sizes.input_len, {"input_tokens": _BASE.input_tokens + 1}),
+        "-n": (sizes.output_len, {"output_tokens": _BASE.output_tokens + 1}),
+        "--depth": (sizes.depth, {"depth": _BASE.depth + 1}),
+    }
+    unused = [
+        option
+        for option, (values, other) in given.items()
+        if values
+        and all(
+            sweep_cases(sweep, _BASE) == sweep_cases(sweep, replace(_BASE, **other))
+            for sweep in sizes.sweeps
+        )
+    ]
+    if unused:
+        raise click.UsageError(
+            f"{' and '.join(unused)} would be of no use, since --sweep says that size itself: leave "
+            "one of them out."
+        )
 
 
 def _combinations(sizes: Sizes) -> tuple[Case, ...]:
@@ -137,4 +170,17 @@ def _changed(cases: Sequence[Case], sizes: Sizes) -> tuple[Case, ...]:
 
 
 def _once(cases: Iterable[Case]) -> tuple[Case, ...]:
-    return tuple(dict.fromkeys(cases))
+    """Return cases without those that come again.
+
+    Raises:
+        UserError: They are too many.
+    """
+    found: dict[Case, None] = {}
+    for case in cases:
+        found[case] = None
+        if len(found) > _MOST_CELLS:
+            raise UserError(
+                f"That is more than {_MOST_CELLS} cells, since every combination is run; name fewer "
+                "sizes, or ranges that grow faster, such as 128..8192*2."
+            )
+    return tuple(found)
