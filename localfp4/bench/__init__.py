@@ -1,1 +1,6 @@
-"""How fast an engine is: workloads, measurement and reports; knows engines, not their insides."""
+"""How fast engines are: what is run, who runs it, what is written down, and what is made of that.
+
+A :class:`~localfp4.bench.records.Run` is in the middle: ``planning`` decides what it will be,
+``running`` goes through it with the ``engines``, and ``report``, ``plots``, ``comparing`` and
+``sharing`` read it.
+"""

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from localfp4.bench.engines.contestant import Entrant
 from localfp4.bench.planning.entrants import own_entrants
 from localfp4.bench.planning.presets import PRESETS
 from localfp4.bench.records import Series
 from localfp4.checkpoint.hub import download, locate
-from localfp4.cli.bench.destination import Destination, destination
+from localfp4.cli.bench.contradictions import require_nothing_local, require_sense
+from localfp4.cli.bench.destination import destination
 from localfp4.cli.bench.finish import finish
 from localfp4.cli.bench.go import Field
 from localfp4.cli.bench.grouped import Grouped
@@ -24,7 +24,7 @@ from localfp4.cli.bench.options import (
     result_options,
 )
 from localfp4.cli.bench.planning import plan_only
-from localfp4.cli.bench.results import Extras, extras, require_place
+from localfp4.cli.bench.results import extras, require_place
 from localfp4.cli.bench.types import Depths, FormatList
 from localfp4.cli.bench.wanted import Sizes, Wanted, wanted
 from localfp4.cli.options import engine_config, engine_options_but_precision
@@ -33,25 +33,6 @@ from localfp4.cli.synthetic_option import chosen_model, synthetic_option
 from localfp4.models.here import machine_here
 
 _SERVER = "localfp4.bench.engines.server:load"
-
-_OF_OWN_ENGINE = (
-    "--precision",
-    "--dry-run",
-    "--profile",
-    "--host",
-    "--device",
-    "--dtype",
-    "--kernels",
-    "--kv",
-    "--ctx",
-    "--vram-limit",
-    "--speculate",
-    "--draft",
-    "--kv-ram",
-    "--kv-disk",
-    "--eager",
-    "--threads",
-)
 
 _EPILOG = """\b
 Presets:
@@ -134,9 +115,10 @@ def measure(
     chosen = _chosen(options)
     place = destination(out, output)
     made = extras(options, is_adallm=chosen.is_adallm)
-    _require_sense(place, made, options)
+    require_place(place, made, resume=options["resume"])
+    require_sense(made, options)
     if options["base_url"] is not None:
-        _require_nothing_local(models, synthetic, options)
+        require_nothing_local(models, synthetic, options)
         return finish(_server(models, chosen, options), chosen, place, made, options)
     names = tuple(dict.fromkeys(models)) or (chosen_model(None, synthetic),)
     if models:
@@ -191,59 +173,3 @@ def _server(models: Sequence[str], chosen: Wanted, options: Mapping[str, Any]) -
     }
     series = Series(model or url, "auto", "server")
     return Field([Entrant(series, _SERVER, settings, chosen.cases)])
-
-
-def _require_nothing_local(
-    models: Sequence[str], synthetic: str | None, options: Mapping[str, Any]
-) -> None:
-    """Refuse what only an engine in this process can be asked for.
-
-    Raises:
-        UsageError: Something was.
-    """
-    own = [name for name in _OF_OWN_ENGINE if _is_given(name)]
-    own += ["--synthetic"] if synthetic is not None else []
-    if own:
-        raise click.UsageError(
-            f"{' and '.join(own)} {'says' if len(own) == 1 else 'say'} how to run a model here, and "
-            "--base-url names a server that runs it: leave one of them out."
-        )
-    if len(models) > 1:
-        raise click.UsageError(
-            f"--base-url measures one model of a server, not {len(models)}; name one at a time."
-        )
-    if options["depth"] and any(options["depth"]):
-        raise click.UsageError("--depth needs the model here; leave it or --base-url out.")
-
-
-def _require_sense(place: Destination, made: Extras, options: Mapping[str, Any]) -> None:
-    """Refuse options that contradict each other.
-
-    Raises:
-        UsageError: Some do.
-    """
-    require_place(place, made, resume=options["resume"])
-    kinds = [name for name in ("dry_run", "profile", "host") if options[name]]
-    if len(kinds) > 1:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in kinds)
-        raise click.UsageError(f"{flags} are reports of their own; ask for one at a time.")
-    if kinds and (options["resume"] or made.plots or made.share):
-        flag = kinds[0].replace("_", "-")
-        raise click.UsageError(
-            f"--{flag} measures nothing that could be drawn or gone on with: leave --plot, --share "
-            f"and --resume out, or --{flag}."
-        )
-    if options["gpu"] is not None and not options["dry_run"]:
-        raise click.UsageError(
-            "--gpu plans for a card that is not here: add --dry-run, or choose one that is here "
-            "with --device cuda:0."
-        )
-    if options["api_key_env"] is not None and options["base_url"] is None:
-        raise click.UsageError("--api-key-env is for the server that --base-url names; add that.")
-
-
-def _is_given(option: str) -> bool:
-    """Say whether an option stands on the command line."""
-    context = click.get_current_context()
-    (name,) = (one.name for one in context.command.params if option in one.opts)
-    return name is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
