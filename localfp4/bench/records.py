@@ -68,13 +68,16 @@ class About:
     notes: tuple[str, ...] = ()
 
 
+Arrivals = Mapping[str, Sequence[float]]
+"""Per request: when each of its tokens came, in seconds since all requests were added."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What one run of a case brought back, before anything is worked out of it.
 
     Attributes:
-        arrivals: Per request: when each of its tokens came, in seconds since all were added;
-            tokens that came together have the same time.
+        arrivals: When tokens came; those that came together have the same time.
         prompt_tokens: Of all requests, without those that were in the context before.
         memory_bytes: In use after the run: memory of the device that this process holds, on a CPU
             its resident memory.
@@ -84,7 +87,7 @@ class Measured:
         notes: What it brought to light that a reader of the series should know, a sentence each.
     """
 
-    arrivals: Mapping[str, Sequence[float]]
+    arrivals: Arrivals
     prompt_tokens: int
     memory_bytes: int | None = None
     peak_memory_bytes: int | None = None

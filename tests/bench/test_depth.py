@@ -10,7 +10,8 @@ import pytest
 
 from localfp4.bench.engines.contestant import CaseFailedError
 from localfp4.bench.engines.depth import config_for_depth, fill, whole_pages
-from localfp4.bench.engines.measure import Arrivals, measure
+from localfp4.bench.engines.measure import measure
+from localfp4.bench.records import Arrivals
 from localfp4.bench.workload import Case, requests
 from localfp4.config import EngineConfig
 from localfp4.engine.engine import Engine, load_engine

@@ -26,9 +26,9 @@ from localfp4.bench.engines.llama_library import (
     bindings_version,
     is_current,
 )
+from localfp4.bench.engines.peer import Peer, require_context
 from localfp4.bench.engines.peer_device import PeerDevice
-from localfp4.bench.peaks import Limits
-from localfp4.bench.records import About, Measured, Work
+from localfp4.bench.records import About, Measured
 from localfp4.bench.workload import Case, requests
 from localfp4.checkpoint.display import shown
 from localfp4.messages import LoadProgress
@@ -79,7 +79,7 @@ def load(file: str, device: str | None, threads: int) -> Loading:
 
 
 @dataclass(slots=True)
-class LlamaCpp:
+class LlamaCpp(Peer):
     """A loaded file.
 
     Attributes:
@@ -104,9 +104,7 @@ class LlamaCpp:
         Raises:
             CaseFailedError: The case exceeds the model's context, or llama.cpp refused.
         """
-        if case.length > self.model.trained_length:
-            reason = f"{case.length} tokens exceed the context of {self.model.trained_length}"
-            raise CaseFailedError(reason, "does_not_fit")
+        require_context(case, self.model.trained_length)
         drawn = requests(case, self.model.vocab_size, Random(seed))
         prompts = [np.array(request.token_ids, np.int32) for request in drawn]
         try:
@@ -117,21 +115,9 @@ class LlamaCpp:
         except LlamaError as error:
             self._forget()
             raise CaseFailedError(f"llama.cpp failed: {error}.") from error
-        return Measured(
-            {request.id: times for request, times in zip(drawn, arrivals, strict=True)},
-            prompt_tokens=case.batch * case.input_tokens,
-            memory_bytes=meter.memory_bytes,
-            peak_memory_bytes=meter.peak_memory_bytes,
-            joules=meter.joules,
+        return meter.with_arrivals(
+            {request.id: times for request, times in zip(drawn, arrivals, strict=True)}, case
         )
-
-    def work(self, case: Case) -> Work | None:
-        """Return nothing: the bytes of GGUF's types are not counted."""
-        return None
-
-    def limits(self) -> Limits | None:
-        """Return nothing: localfp4 measures the device."""
-        return None
 
     def close(self) -> None:
         """Free everything. May be called twice."""

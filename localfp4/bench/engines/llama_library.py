@@ -100,7 +100,7 @@ class Model:
     """Loaded weights."""
 
     def __init__(self, library: Library, pointer: Any, on_gpu: bool) -> None:
-        self.library = library
+        self.api = library
         self.on_gpu = on_gpu
         self.pointer = pointer
         bindings = library.bindings
@@ -116,7 +116,7 @@ class Model:
         Raises:
             LlamaError: There is none.
         """
-        bindings = self.library.bindings
+        bindings = self.api.bindings
         params = bindings.llama_context_default_params()
         params.n_ctx = sequences * length
         params.n_seq_max = sequences
@@ -130,22 +130,22 @@ class Model:
             params.offload_kqv = params.op_offload = False
         pointer = bindings.llama_init_from_model(self.pointer, params)
         if not pointer:
-            raise self.library.error("there is not enough memory for the context")
+            raise self.api.error("there is not enough memory for the context")
         return Context(self, pointer)
 
     def close(self) -> None:
         """Free it. May be called twice."""
         pointer, self.pointer = self.pointer, None
         if pointer:
-            self.library.bindings.llama_model_free(pointer)
+            self.api.bindings.llama_model_free(pointer)
 
 
 class Context:
     """A KV cache, and the steps that fill it."""
 
     def __init__(self, model: Model, pointer: Any) -> None:
-        self._library = model.library
-        self._bindings = model.library.bindings
+        self._api = model.api
+        self._bindings = model.api.bindings
         self._vocab_size = model.vocab_size
         self._pointer = pointer
         self.step_tokens: int = self._bindings.llama_n_batch(pointer)
@@ -168,7 +168,7 @@ class Context:
         answering = self._rows.fill(pieces)
         status = self._bindings.llama_decode(self._pointer, self._rows.batch)
         if status:
-            raise self._library.error(f"llama_decode returned {status}")
+            raise self._api.error(f"llama_decode returned {status}")
         return [self._greedy(row) for row in answering]
 
     def synchronize(self) -> None:

@@ -5,16 +5,14 @@ done: the token's id has been read back.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from localfp4.bench.engines.contestant import CaseFailedError
+from localfp4.bench.records import Arrivals
 from localfp4.engine.faults import is_out_of_memory
 from localfp4.messages import Delta, Event, Failed, Finished, Request
-
-Arrivals = Mapping[str, Sequence[float]]
-"""Per request: when each of its tokens came, in seconds since all requests were added."""
 
 Clock = Callable[[], float]
 

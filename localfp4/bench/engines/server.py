@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
+from localfp4.bench.engines.peer import Peer
 from localfp4.bench.engines.server_address import (
     Address,
     ServerError,
@@ -27,8 +28,7 @@ from localfp4.bench.engines.server_dialect import (
     text_length,
 )
 from localfp4.bench.engines.server_stream import Client
-from localfp4.bench.peaks import Limits
-from localfp4.bench.records import About, Measured, Work
+from localfp4.bench.records import About, Measured
 from localfp4.bench.workload import Case, requests
 from localfp4.checkpoint.display import listed, shown
 from localfp4.errors import UserError
@@ -97,7 +97,7 @@ def load(
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(Peer):
     """A server that answers.
 
     Attributes:
@@ -140,14 +140,6 @@ class Server:
             prompt_tokens=sum(self._prompt_tokens(answer, case) for answer in answers),
             notes=_notes_of_case(answers, case, self.dialect),
         )
-
-    def work(self, case: Case) -> Work | None:
-        """Return nothing: what a server runs is not known."""
-        return None
-
-    def limits(self) -> Limits | None:
-        """Return nothing: its device is not this one."""
-        return None
 
     def close(self) -> None:
         """Do nothing: every request has closed its connection."""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from localfp4.bench.records import Arrivals, Measured
+from localfp4.bench.workload import Case
+
 
 @dataclass(slots=True)
 class Taken:
@@ -16,3 +19,13 @@ class Taken:
     memory_bytes: int | None = None
     peak_memory_bytes: int | None = None
     joules: float | None = None
+
+    def with_arrivals(self, arrivals: Arrivals, case: Case) -> Measured:
+        """Return all that was measured of a case."""
+        return Measured(
+            arrivals,
+            prompt_tokens=case.batch * case.input_tokens,
+            memory_bytes=self.memory_bytes,
+            peak_memory_bytes=self.peak_memory_bytes,
+            joules=self.joules,
+        )

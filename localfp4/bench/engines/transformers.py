@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
+from localfp4.bench.engines.peer import Peer, require_context
 from localfp4.bench.engines.taken import Taken
 from localfp4.bench.engines.torch_peer import TorchPeer, chosen_device, give_back, told
-from localfp4.bench.peaks import Limits
-from localfp4.bench.records import About, Measured, Work
+from localfp4.bench.records import About, Measured
 from localfp4.bench.workload import Case, requests
 from localfp4.messages import LoadProgress, Request
 
@@ -69,20 +69,20 @@ def load(folder: str, dtype: str, device: str | None, threads: int) -> Loading:
 
 
 @dataclass(slots=True)
-class Transformers:
+class Transformers(Peer):
     """A loaded model.
 
     Attributes:
         about: What was loaded.
         model: It; ``None`` once it is closed.
-        library: transformers.
+        api: The module transformers.
         where: Its device.
         clock: Tells seconds.
     """
 
     about: About
     model: Any
-    library: Any
+    api: Any
     where: TorchPeer
     clock: Callable[[], float] = time.perf_counter
 
@@ -92,31 +92,14 @@ class Transformers:
         Raises:
             CaseFailedError: The case exceeds the model's context, or it failed.
         """
-        longest = self.model.config.get_text_config().max_position_embeddings
-        if case.length > longest:
-            reason = f"{case.length} tokens exceed the context of {longest}"
-            raise CaseFailedError(reason, "does_not_fit")
+        require_context(case, self.model.config.get_text_config().max_position_embeddings)
         drawn = requests(case, self.about.vocab_size, Random(seed))
         try:
             with told("transformers", "generate"), torch.inference_mode():
                 moments, taken = self._answer(drawn, case)
         finally:
             give_back(self.where.device)
-        return Measured(
-            {request.id: moments for request in drawn},
-            prompt_tokens=case.batch * case.input_tokens,
-            memory_bytes=taken.memory_bytes,
-            peak_memory_bytes=taken.peak_memory_bytes,
-            joules=taken.joules,
-        )
-
-    def work(self, case: Case) -> Work | None:
-        """Return nothing: localfp4 counts for its own formats."""
-        return None
-
-    def limits(self) -> Limits | None:
-        """Return nothing: localfp4 measures the device."""
-        return None
+        return taken.with_arrivals({request.id: moments for request in drawn}, case)
 
     def close(self) -> None:
         """Free everything. May be called twice."""
@@ -135,7 +118,7 @@ class Transformers:
 
     def _cache_of(self, beginnings: torch.Tensor) -> Any:
         """Compute the tokens ``[B, depth]`` that are in the context before."""
-        cache = self.library.DynamicCache(config=self.model.config.get_text_config())
+        cache = self.api.DynamicCache(config=self.model.config.get_text_config())
         if beginnings.shape[1]:
             self.model(beginnings, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return cache
@@ -149,7 +132,7 @@ class Transformers:
             moments.append(self.clock() - started)
             return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
 
-        criteria = self.library.StoppingCriteriaList([note_the_time])
+        criteria = self.api.StoppingCriteriaList([note_the_time])
         started = self.clock()
         self.model.generate(
             ids,

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
+from localfp4.bench.engines.peer import Peer, require_context
 from localfp4.bench.engines.torch_peer import TorchPeer, chosen_device, give_back, told
-from localfp4.bench.peaks import Limits
-from localfp4.bench.records import About, Measured, Work
+from localfp4.bench.records import About, Measured
 from localfp4.bench.workload import Case, requests
 from localfp4.messages import LoadProgress, Request
 
@@ -91,20 +91,20 @@ def load(
 
 
 @dataclass(slots=True)
-class Vllm:
+class Vllm(Peer):
     """A loaded model.
 
     Attributes:
         about: What was loaded.
         engine: vLLM's; ``None`` once it is closed.
-        library: vllm.
+        api: The module vllm.
         where: Its device.
         clock: Tells seconds.
     """
 
     about: About
     engine: Any
-    library: Any
+    api: Any
     where: TorchPeer
     clock: Callable[[], float] = time.perf_counter
 
@@ -117,10 +117,7 @@ class Vllm:
         if case.depth:
             reason = "A depth needs the prefix cache, which is off in vLLM here."
             raise CaseFailedError(reason, "unsupported")
-        longest = self.engine.model_config.max_model_len
-        if case.length > longest:
-            reason = f"{case.length} tokens exceed the context of {longest}"
-            raise CaseFailedError(reason, "does_not_fit")
+        require_context(case, self.engine.model_config.max_model_len)
         drawn = requests(case, self.about.vocab_size, Random(seed))
         try:
             with told("vLLM", "generate"), self.where.measured() as taken:
@@ -128,21 +125,7 @@ class Vllm:
         except CaseFailedError:
             self._abandon(drawn)
             raise
-        return Measured(
-            arrivals,
-            prompt_tokens=case.batch * case.input_tokens,
-            memory_bytes=taken.memory_bytes,
-            peak_memory_bytes=taken.peak_memory_bytes,
-            joules=taken.joules,
-        )
-
-    def work(self, case: Case) -> Work | None:
-        """Return nothing: localfp4 counts for its own formats."""
-        return None
-
-    def limits(self) -> Limits | None:
-        """Return nothing: localfp4 measures the device."""
-        return None
+        return taken.with_arrivals(arrivals, case)
 
     def close(self) -> None:
         """Free everything. May be called twice."""
@@ -157,7 +140,7 @@ class Vllm:
         """Step until all is answered; returns when each token came."""
         from vllm.sampling_params import RequestOutputKind
 
-        sampling = self.library.SamplingParams(
+        sampling = self.api.SamplingParams(
             temperature=0,
             max_tokens=length,
             ignore_eos=True,
