@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from localfp4.bench.records import Run, Series
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
 
 
 def all_series(run: Run) -> tuple[Series, ...]:

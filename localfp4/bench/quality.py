@@ -7,13 +7,19 @@ from math import isfinite
 from pathlib import Path
 
 from localfp4.bench.records import Series
-from localfp4.bench.running.json_values import WrongValueError, record
+from localfp4.documents.json_values import WrongValueError, record
 from localfp4.errors import UserError
 
-_SHAPE = (
-    'write {"rows": [{"model": "demo", "format": "w4a16", "task": "gsm8k", "metric": "accuracy", '
-    '"value": 0.86}]}.'
+_MAKE = "make one with localfp4 eval MODEL -o json --out FILE"
+
+_DETAILS = frozenset(
+    {
+        "perplexity_ratio",
+        "delta_p_mean",
+        *(f"kl_divergence_{end}" for end in ("median", "p90", "p95", "p99", "p99_9", "max")),
+    }
 )
+"""What the report of an evaluation tells beside the mean; a run has no room for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Quality:
         metric: What was counted, such as ``perplexity`` or ``accuracy``.
         value: The result.
         stderr: Its standard error, where the task tells.
+        is_reference: Whether others were compared with this model, which need not be in a run.
     """
 
     model: str
@@ -35,12 +42,14 @@ class Quality:
     metric: str
     value: float
     stderr: float | None = None
+    is_reference: bool = False
 
     @property
     def less_is_better(self) -> bool:
         """Whether the metric counts errors or surprise, as far as its name tells."""
         return any(
-            word in self.metric.lower() for word in ("perplexity", "loss", "divergence", "bits")
+            word in self.metric.lower()
+            for word in ("perplexity", "loss", "divergence", "bits", "delta_p_rms")
         )
 
 
@@ -48,7 +57,7 @@ def read_quality(paths: Iterable[Path]) -> tuple[Quality, ...]:
     """Read what evaluations found, in the order of the files.
 
     A file is an object whose ``rows`` are objects with the fields of :class:`Quality`; what else is
-    in them is left alone.
+    in them is left alone. Of a divergence only what sums it up is taken.
 
     Raises:
         UserError: A file cannot be read, is of another kind, or two results are of the same thing.
@@ -56,6 +65,8 @@ def read_quality(paths: Iterable[Path]) -> tuple[Quality, ...]:
     found: dict[tuple[str, str, str, str], tuple[Quality, Path]] = {}
     for path in paths:
         for quality in _read(path):
+            if quality.metric in _DETAILS:
+                continue
             key = (quality.model, quality.format, quality.task, quality.metric)
             if key in found:
                 raise UserError(
@@ -69,16 +80,18 @@ def read_quality(paths: Iterable[Path]) -> tuple[Quality, ...]:
 def require_joined(series: Iterable[Series], quality: Sequence[Quality]) -> None:
     """Refuse results that are of no series of a run: a chart would silently lack them.
 
+    A reference is left out without a word: it is often too large for the card that is measured.
+
     Raises:
         UserError: Some are.
     """
     run = {(one.model, one.format) for one in series}
     for one in quality:
-        if (one.model, one.format) not in run:
+        if (one.model, one.format) not in run and not one.is_reference:
             known = ", ".join(sorted(f"{model} as {name}" for model, name in run)[:4])
             raise UserError(
                 f"The evaluation of {one.model} as {one.format} is of nothing in this run, which "
-                f"has {known or 'no rows'}; evaluate the same model and format."
+                f"has {known or 'no rows'}; name the same with localfp4 eval MODEL --precision FORMAT."
             )
 
 
@@ -88,14 +101,14 @@ def _read(path: Path) -> list[Quality]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON; {_SHAPE}") from error
+        raise UserError(f"{path} is not JSON; {_MAKE}.") from error
     rows = report.get("rows") if isinstance(report, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise UserError(f"{path} has no rows; {_SHAPE}")
+        raise UserError(f"{path} has no results of an evaluation; {_MAKE}.")
     try:
         found = [record(Quality, row, f"rows[{at}]") for at, row in enumerate(rows)]
     except WrongValueError as error:
-        raise UserError(f"{path} tells no qualities: {error}; {_SHAPE}") from error
+        raise UserError(f"{path} is damaged: {error}; {_MAKE}.") from error
     for at, one in enumerate(found):
         if not isfinite(one.value) or not (one.stderr is None or 0 <= one.stderr < float("inf")):
             raise UserError(f"{path} is damaged: rows[{at}] has a value that is no finite number.")

@@ -11,14 +11,14 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from localfp4.bench.plots.files import write_file
-from localfp4.bench.plots.library import Form, drawing
 from localfp4.bench.plots.sheets import Sheet, sheets
 from localfp4.bench.plots.study import study_figure
 from localfp4.bench.plots.write import write_figures
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Series
 from localfp4.bench.workload import Case
+from localfp4.documents.files import write_file
+from localfp4.documents.pictures.library import Form, drawing
 from localfp4.errors import UserError
 from tests.bench.study_run import BATCH_SWEEP, ENVIRONMENT, MODEL, study_run
 

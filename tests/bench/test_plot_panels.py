@@ -9,11 +9,11 @@ from localfp4.bench.plots.columns import Column, columns, left_out
 from localfp4.bench.plots.labels import labels
 from localfp4.bench.plots.least import bests
 from localfp4.bench.plots.panels import Line, Point, needs_log, panels
-from localfp4.bench.plots.scales import is_wide, labelled, place, steps
 from localfp4.bench.plots.sheets import sheets
-from localfp4.bench.plots.words import plain, shortened
 from localfp4.bench.records import Method, Row, Run, Series, Work
 from localfp4.bench.workload import Case
+from localfp4.documents.pictures.scales import is_wide, labelled, place, steps
+from localfp4.documents.pictures.words import plain, shortened
 from localfp4.errors import UserError
 from tests.bench.study_run import (
     BATCH_SWEEP,

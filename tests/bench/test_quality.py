@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from localfp4.bench.plots.trades import trades
-from localfp4.bench.quality import Quality, read_quality
+from localfp4.bench.quality import Quality, read_quality, require_joined
+from localfp4.bench.records import Series
 from localfp4.bench.workload import Case
 from localfp4.errors import UserError
 from tests.bench.study_run import BATCH_SWEEP, INPUT_SWEEP, MODEL, study_run
@@ -41,14 +42,32 @@ def test_rows_of_all_files_are_read_in_order(tmp_path: Path) -> None:
     )
 
 
+def test_of_a_divergence_only_the_sum_is_taken_and_references_need_no_speed(tmp_path: Path) -> None:
+    kl = ROW | {"metric": "kl_divergence_mean", "value": 0.1}
+    path = report(
+        tmp_path / "a.json",
+        kl,
+        kl | {"metric": "kl_divergence_p99_9"},
+        ROW | {"model": "original", "format": "bf16", "is_reference": True},
+    )
+    found = read_quality([path])
+    assert [(one.model, one.metric) for one in found] == [
+        ("m", "kl_divergence_mean"),
+        ("original", "accuracy"),
+    ]
+    require_joined([Series("m", "w4a16")], found)
+    with pytest.raises(UserError, match="evaluation of m as w4a16 is of nothing in this run"):
+        require_joined([Series("m", "bf16")], found)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("no JSON", "is not JSON; write {.rows.: "),
+        ("no JSON", "is not JSON; make one with localfp4 eval MODEL -o json"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", "has no rows"),
-        ('{"rows": []}', "has no rows"),
-        ('{"rows": {"a": 1}}', "has no rows"),
+        ("[]", "has no results of an evaluation"),
+        ('{"rows": []}', "has no results of an evaluation"),
+        ('{"rows": {"a": 1}}', "has no results of an evaluation"),
         (json.dumps({"rows": [ROW, 3]}), r"rows\[1\] must be an object"),
         (json.dumps({"rows": [{"model": "m"}]}), r"rows\[0\]\.format is missing"),
         (json.dumps({"rows": [ROW | {"value": "0.8"}]}), r"rows\[0\]\.value must be a number"),

@@ -9,9 +9,9 @@ from localfp4.bench.cost import Prices
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Run, Series
 from localfp4.bench.report.figure_columns import with_deviation
-from localfp4.bench.report.tables import Column, tables
 from localfp4.bench.report.write import write
 from localfp4.bench.workload import Case
+from localfp4.documents.tables import Column, tables
 from tests.bench.hand_made import ABOUT, CASE, GPU, METHOD, SERIES, ok, run
 from tests.bench.read_tables import as_tables
 from tests.bench.study_run import study_run

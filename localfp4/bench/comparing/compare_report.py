@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from localfp4.bench.comparing.compare import CellChange, Change, Comparison
+from localfp4.bench.report.case_columns import case_columns
 from localfp4.bench.report.figure_columns import with_deviation
 from localfp4.bench.report.flat import flat_case
-from localfp4.bench.report.headings import WIDTH
-from localfp4.bench.report.markdown import broken, cell, counted, item, one_line
-from localfp4.bench.report.tables import Column, case_columns, tables
+from localfp4.documents.markdown import WIDTH, broken, cell, counted, item, one_line
+from localfp4.documents.tables import Column, tables
 
 _MIB = 2**20
 

@@ -6,10 +6,10 @@ from pathlib import PurePath
 
 from localfp4.bench.names import all_series, labels
 from localfp4.bench.records import Run, Series
-from localfp4.bench.report.markdown import counted, one_line
 from localfp4.bench.report.status import in_words
 from localfp4.bench.summary import figures_of
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import counted, one_line
 from localfp4.errors import UserError
 from localfp4.telemetry.environment import Environment
 

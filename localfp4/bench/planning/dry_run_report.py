@@ -8,8 +8,8 @@ from typing import Any
 from localfp4.bench.events import cell as cell_in_words
 from localfp4.bench.planning.dry_run import DryRun, Prospect
 from localfp4.bench.planning.fitting import is_too_large
-from localfp4.bench.report.markdown import cell, counted, one_line, table
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import cell, counted, one_line, table
 from localfp4.models.plan.memory_plan import EXPECTED_SHARE, gib
 
 _OOM = "OOM"

@@ -20,6 +20,7 @@ from localfp4.checkpoint.stacks import Stack
 from localfp4.config import EngineConfig
 from localfp4.errors import RequestError
 from localfp4.models.expert_stacks import dense_stacks
+from localfp4.models.kernel_choice import CARDS
 from localfp4.models.kernel_kind import activation_bits, kernel_kind
 from localfp4.models.opened import open_model
 from localfp4_kernels.dispatch import (
@@ -190,6 +191,8 @@ def _running(config: EngineConfig, target: Target | None) -> Target | None:
     if target is None and config.kernels == "triton":
         # The interpreter has every path, whatever card it stands for.
         return Target(0, multiprocessors=1, interpreted=True)
+    if config.kernels == "emulated":
+        return CARDS["RTX 50"]
     return None if config.kernels == "torch" else target
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from localfp4.bench.plots.look import GREY, INK, RULES, look
 from localfp4.bench.plots.panels import Line, Panel, Point
-from localfp4.bench.plots.scales import labelled, place, steps
-from localfp4.bench.plots.words import plain, shortened
-from localfp4.bench.report.markdown import short
+from localfp4.documents.markdown import short
+from localfp4.documents.pictures.look import GREY, INK, RULES, look
+from localfp4.documents.pictures.scales import labelled, place, steps
+from localfp4.documents.pictures.words import plain, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from dataclasses import replace
 from localfp4.bench.names import all_series
 from localfp4.bench.names import labels as labels_of_run
 from localfp4.bench.records import Run, Series
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
 
 
 def device(run: Run) -> str:

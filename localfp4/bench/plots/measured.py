@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from localfp4.bench.plots.labels import device, labels
 from localfp4.bench.plots.least import bests
 from localfp4.bench.records import Run, Series
-from localfp4.bench.report.markdown import one_line
 from localfp4.bench.report.status import in_words
 from localfp4.bench.summary import Spread, summaries
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import one_line
 
 
 @dataclass(frozen=True, slots=True)

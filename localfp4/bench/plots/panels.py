@@ -5,9 +5,9 @@ from dataclasses import astuple, dataclass
 
 from localfp4.bench.plots.columns import Column, columns
 from localfp4.bench.plots.measured import Measured, measured
-from localfp4.bench.plots.scales import is_wide
 from localfp4.bench.records import Run
 from localfp4.bench.workload import Case
+from localfp4.documents.pictures.scales import is_wide
 from localfp4.errors import UserError
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from localfp4.bench.plots.legend import Legend, keys_of_series
-from localfp4.bench.plots.look import GREY, INK, RULES, look
-from localfp4.bench.plots.page import MARGIN, Page
 from localfp4.bench.plots.sheets import Sheet
 from localfp4.bench.plots.trades import Trade
-from localfp4.bench.plots.words import shortened
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
+from localfp4.documents.pictures.legend import Legend, keys_of_series
+from localfp4.documents.pictures.look import GREY, INK, RULES, look
+from localfp4.documents.pictures.page import MARGIN, Page
+from localfp4.documents.pictures.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ _MODELS, _TITLE = 42, 36
 
 
 def quality_figure(sheet: Sheet, trades: Sequence[Trade]) -> "Figure":
-    """Draw the charts of a device; call within :func:`~localfp4.bench.plots.library.drawing`.
+    """Draw the charts of a device; call within :func:`~localfp4.documents.pictures.library.drawing`.
 
     Args:
         sheet: What stands above them.

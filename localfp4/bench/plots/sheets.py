@@ -8,7 +8,7 @@ from localfp4.bench.plots.labels import device
 from localfp4.bench.plots.measured import Measured, measured, remarks
 from localfp4.bench.plots.panels import Panel, cases, panels
 from localfp4.bench.records import Run
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
 from localfp4.telemetry.environment import Environment
 
 

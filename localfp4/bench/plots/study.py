@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from localfp4.bench.plots.axes import draw_panel
-from localfp4.bench.plots.legend import Legend, keys_of_series, keys_of_signs
-from localfp4.bench.plots.look import INK
-from localfp4.bench.plots.page import MARGIN, Page
 from localfp4.bench.plots.panels import QUANTITIES, needs_log
 from localfp4.bench.plots.sheets import Sheet
-from localfp4.bench.plots.words import shortened
+from localfp4.bench.plots.signs import keys_of_signs
+from localfp4.documents.pictures.legend import Legend, keys_of_series
+from localfp4.documents.pictures.look import INK
+from localfp4.documents.pictures.page import MARGIN, Page
+from localfp4.documents.pictures.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ its ticks), and from the last to the notes."""
 
 
 def study_figure(sheet: Sheet) -> "Figure":
-    """Draw a sheet; call within :func:`~localfp4.bench.plots.library.drawing`."""
+    """Draw a sheet; call within :func:`~localfp4.documents.pictures.library.drawing`."""
     columns = list(dict.fromkeys(panel.column for panel in sheet.panels))
     rows = [one for one in QUANTITIES if any(panel.quantity == one for panel in sheet.panels)]
     swept = columns[0].axis is not None

@@ -12,9 +12,9 @@ from textwrap import wrap
 from localfp4.bench.plots.panels import Line, Panel, needs_log
 from localfp4.bench.plots.sheets import Sheet, sheets
 from localfp4.bench.plots.text_chart import TextChart
-from localfp4.bench.plots.words import shortened
 from localfp4.bench.records import Run
-from localfp4.bench.report.markdown import short
+from localfp4.documents.markdown import short
+from localfp4.documents.pictures.words import shortened
 
 _NARROWEST, _WIDEST = 40, 76
 """Columns of one chart."""

@@ -5,8 +5,8 @@ from itertools import pairwise
 from math import log
 
 from localfp4.bench.plots.panels import Line
-from localfp4.bench.plots.scales import labelled, place, steps
-from localfp4.bench.plots.words import plain
+from localfp4.documents.pictures.scales import labelled, place, steps
+from localfp4.documents.pictures.words import plain
 
 
 class TextChart:

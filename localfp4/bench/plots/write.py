@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from localfp4.bench.plots.files import write_file
-from localfp4.bench.plots.library import Form, as_bytes, drawing
 from localfp4.bench.plots.quality_chart import quality_figure
 from localfp4.bench.plots.sheets import sheets
 from localfp4.bench.plots.study import study_figure
 from localfp4.bench.plots.trades import trades
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Run
+from localfp4.documents.files import write_file
+from localfp4.documents.pictures.library import Form, as_bytes, drawing
+
+INSTEAD = "ask for --plot term, which needs no library"
+"""What a user can do without matplotlib."""
 
 
 def write_figures(
@@ -39,7 +42,7 @@ def write_figures(
         page.device: [one for one in charts if one.device == page.device] for page in pages
     }
     pictures: list[tuple[str, bytes]] = []
-    with drawing():
+    with drawing(INSTEAD):
         for number, page in enumerate(pages, 1):
             pictures.append((_name("figure", number, form), as_bytes(study_figure(page), form)))
         drawn = [page for page in pages if of_device[page.device]]

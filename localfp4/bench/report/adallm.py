@@ -6,11 +6,10 @@ from statistics import fmean
 from localfp4.bench.cost import generated_tokens
 from localfp4.bench.names import labels
 from localfp4.bench.records import Row, Run, Series
-from localfp4.bench.report.headings import WIDTH
-from localfp4.bench.report.markdown import cell, one_line
 from localfp4.bench.report.status import in_words
-from localfp4.bench.report.tables import Column, tables
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import WIDTH, cell, one_line
+from localfp4.documents.tables import Column, tables
 
 _GB = 10**9
 

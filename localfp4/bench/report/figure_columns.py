@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from localfp4.bench.cost import Prices
-from localfp4.bench.report.tables import Column
 from localfp4.bench.summary import Spread
+from localfp4.documents.tables import Column
 
 _MIB, _GIB = 2**20, 2**30
 

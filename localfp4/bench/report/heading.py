@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from localfp4.bench.names import all_series
 from localfp4.bench.records import About, Run, Series
-from localfp4.bench.report.headings import COMMIT_DIGITS, gib, machine
-from localfp4.bench.report.markdown import broken, counted, item, one_line, short
+from localfp4.documents.machine import COMMIT_DIGITS, gib, machine
+from localfp4.documents.markdown import broken, counted, item, one_line, short
 
 
 def heading(

@@ -12,8 +12,8 @@ from localfp4.bench.quality import Quality
 from localfp4.bench.records import About, Method, Row, Run, Series
 from localfp4.bench.report.flat import flat_case, flat_row, flat_series
 from localfp4.bench.report.joined import quality_of
-from localfp4.bench.running.json_values import WrongValueError, record
 from localfp4.bench.summary import FIGURES, Spread, summaries
+from localfp4.documents.json_values import WrongValueError, record
 from localfp4.errors import UserError
 from localfp4.telemetry.environment import Environment
 

@@ -7,6 +7,7 @@ from localfp4.bench.cost import Prices
 from localfp4.bench.names import all_series, labels
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Run, Series
+from localfp4.bench.report.case_columns import case_columns
 from localfp4.bench.report.figure_columns import (
     Cell,
     explained,
@@ -16,13 +17,12 @@ from localfp4.bench.report.figure_columns import (
     with_deviation,
 )
 from localfp4.bench.report.heading import heading
-from localfp4.bench.report.headings import WIDTH
 from localfp4.bench.report.joined import measures, quality_of
-from localfp4.bench.report.markdown import cell, item
 from localfp4.bench.report.status import WORDS, in_words
-from localfp4.bench.report.tables import Column, case_columns, tables
 from localfp4.bench.summary import shares_of, summaries
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import WIDTH, cell, item
+from localfp4.documents.tables import Column, tables
 
 Key = tuple[Series, Case]
 

@@ -1,7 +1,7 @@
 """What became of a row, in words."""
 
 from localfp4.bench.records import Row
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
 
 WORDS = {
     "does_not_fit": "does not fit",

@@ -7,11 +7,11 @@ from localfp4.bench.cost import Prices
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Run
 from localfp4.bench.report.csv_report import to_csv
-from localfp4.bench.report.headings import WIDTH
 from localfp4.bench.report.json_report import to_json
 from localfp4.bench.report.markdown_report import to_markdown
 from localfp4.bench.report.sql_report import to_sql
 from localfp4.bench.running.lines import run_lines
+from localfp4.documents.markdown import WIDTH
 
 Form = Literal["md", "csv", "json", "jsonl", "sql"]
 """What a report can be written as."""

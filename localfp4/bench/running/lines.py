@@ -13,8 +13,8 @@ from localfp4.bench.events import Lasting, Loaded
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import Method, Row, Run, Series
 from localfp4.bench.running.grown import grown
-from localfp4.bench.running.json_values import WrongValueError, record
 from localfp4.bench.workload import Case
+from localfp4.documents.json_values import WrongValueError, record
 from localfp4.errors import UserError
 from localfp4.telemetry.environment import Environment
 

@@ -8,10 +8,10 @@ from types import TracebackType
 from localfp4.bench.events import Lasting
 from localfp4.bench.records import Row, Run
 from localfp4.bench.report.json_report import from_json
-from localfp4.bench.running.file_lock import try_lock
 from localfp4.bench.running.lines import Header, header_line, is_whole, line_of, read_lines
 from localfp4.bench.running.same_run import difference
 from localfp4.errors import UserError
+from localfp4.file_lock import try_lock
 
 ROWS = "rows.jsonl"
 

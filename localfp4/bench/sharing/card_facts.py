@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from localfp4.bench.plots.measured import Measured, common_case, measured, remarks
 from localfp4.bench.plots.sheets import models, versions
 from localfp4.bench.records import Run
-from localfp4.bench.report.markdown import one_line
 from localfp4.bench.summary import Spread
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import one_line
 from localfp4.errors import UserError
 
 _MOST = 8

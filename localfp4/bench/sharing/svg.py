@@ -3,8 +3,8 @@
 from unicodedata import east_asian_width
 from xml.etree import ElementTree as Xml
 
-from localfp4.bench.plots.words import shortened
-from localfp4.bench.report.markdown import one_line
+from localfp4.documents.markdown import one_line
+from localfp4.documents.pictures.words import shortened
 
 _FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _NO_XML = {0xFFFE: None, 0xFFFF: None}

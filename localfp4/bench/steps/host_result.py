@@ -7,7 +7,7 @@ from typing import Any
 
 from localfp4.bench.peaks import Limits
 from localfp4.bench.report.headings import model_heading
-from localfp4.bench.report.markdown import short, table
+from localfp4.documents.markdown import short, table
 from localfp4.messages import ModelInfo
 from localfp4.telemetry.environment import Environment
 

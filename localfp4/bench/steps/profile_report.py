@@ -8,9 +8,9 @@ from typing import Any
 from localfp4.bench.peaks import Limits
 from localfp4.bench.report.flat import flat_case
 from localfp4.bench.report.headings import model_heading
-from localfp4.bench.report.markdown import cell, counted, short, table
 from localfp4.bench.steps.profile_result import Operator, Profile
 from localfp4.bench.workload import Case
+from localfp4.documents.markdown import cell, counted, short, table
 from localfp4.messages import ModelInfo
 from localfp4.telemetry.environment import Environment
 

@@ -10,16 +10,16 @@ from typing import Any, Literal, cast
 import click
 
 from localfp4.bench.cost import Prices
-from localfp4.bench.plots.files import write_file
-from localfp4.bench.plots.library import require_library
 from localfp4.bench.quality import Quality, read_quality
 from localfp4.bench.records import Run
 from localfp4.bench.report.adallm import adallm
-from localfp4.bench.report.headings import WIDTH
 from localfp4.bench.report.write import Form, write
 from localfp4.bench.sharing.card import card
 from localfp4.cli.bench.destination import Destination
 from localfp4.cli.report_file import note
+from localfp4.documents.files import write_file
+from localfp4.documents.markdown import WIDTH
+from localfp4.documents.pictures.library import require_library
 
 _CARD = "card.svg"
 _NARROWEST, _LOWEST = 40, 12
@@ -86,7 +86,9 @@ def require_place(place: Destination, made: Extras, *, resume: bool) -> None:
     if resume and place.folder is None:
         raise click.UsageError("--resume goes on with the run in a folder: name it with --out DIR.")
     if drawn:
-        require_library()
+        from localfp4.bench.plots.write import INSTEAD
+
+        require_library(INSTEAD)
 
 
 def hand_out(run: Run, destination: Destination, made: Extras) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from localfp4.bench.plots.look import GREY, INK, look
-from localfp4.bench.plots.page import MARGIN, Page
-from localfp4.bench.plots.panels import Panel
-from localfp4.bench.plots.words import shortened
+from localfp4.documents.pictures.look import INK, look
+from localfp4.documents.pictures.page import MARGIN, Page
+from localfp4.documents.pictures.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,18 +82,4 @@ def keys_of_series(labels: Mapping[int, str], joined: bool = True) -> list[Key]:
         colour, marker = look(number)
         style = {"color": colour, "marker": marker, "linewidth": 1.6 if joined else 0}
         keys.append((shortened(label, _MOST_CHARACTERS), style))
-    return keys
-
-
-def keys_of_signs(panels: Sequence[Panel]) -> list[Key]:
-    """Return the keys of limits and of cells that did not fit, where panels have them."""
-    keys: list[Key] = []
-    lines = [line for panel in panels for line in panel.lines]
-    swept = panels[0].column.axis is not None
-    if any(point.limit for line in lines for point in line.points):
-        dashes = {"color": GREY, "linewidth": 0.9, "dashes": (4, 3)}
-        stroke = {"color": INK, "marker": "|", "markersize": 11, "linestyle": ""}
-        keys.append(("limit of the device", dashes if swept else stroke))
-    if swept and any(line.misfits for line in lines):
-        keys.append(("did not fit", {"color": GREY, "marker": "x", "linestyle": ""}))
     return keys

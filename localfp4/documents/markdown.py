@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from localfp4.text.sanitize import sanitize
 
+WIDTH = 120
+"""Characters of a wide terminal."""
+
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table, numbers and all else to the right."""

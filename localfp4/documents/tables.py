@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from localfp4.bench.workload import Case
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -18,18 +16,6 @@ class Column:
     def width(self) -> int:
         """Characters of its widest cell."""
         return max(map(len, (self.heading, *self.cells)))
-
-
-def case_columns(cases: Sequence[Case]) -> list[Column]:
-    """Return what tells cases apart; depths where there are any."""
-    columns = [
-        Column("batch", [str(case.batch) for case in cases]),
-        Column("in", [str(case.input_tokens) for case in cases]),
-        Column("out", [str(case.output_tokens) for case in cases]),
-    ]
-    if any(case.depth for case in cases):
-        columns.append(Column("depth", [str(case.depth) for case in cases]))
-    return columns
 
 
 def tables(

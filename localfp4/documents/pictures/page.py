@@ -3,8 +3,8 @@
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from localfp4.bench.plots.library import new_figure
-from localfp4.bench.plots.look import GREY
+from localfp4.documents.pictures.library import new_figure
+from localfp4.documents.pictures.look import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,8 +17,11 @@ _DOTS_PER_INCH = 150
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def drawing(instead: str = "leave --plot out") -> Iterator[None]:
     """Draw with the same settings on every computer, and leave matplotlib's own as they were.
+
+    Args:
+        instead: What a user can do without matplotlib.
 
     Raises:
         UserError: Matplotlib is not installed, or cannot be imported.
@@ -28,7 +31,7 @@ def drawing() -> Iterator[None]:
     except ImportError as error:
         raise UserError(
             f"Pictures are drawn with matplotlib, which cannot be imported ({error}); "
-            "pip install 'localfp4[plots]', or ask for --plot term, which needs no library."
+            f"pip install 'localfp4[plots]', or {instead}."
         ) from error
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; that is no news to a terminal.
@@ -44,13 +47,16 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def require_library() -> None:
+def require_library(instead: str = "leave --plot out") -> None:
     """Refuse where pictures could not be drawn.
+
+    Args:
+        instead: What a user can do without matplotlib.
 
     Raises:
         UserError: Matplotlib is not installed, or cannot be imported.
     """
-    with drawing():
+    with drawing(instead):
         pass
 
 

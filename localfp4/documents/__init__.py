@@ -1,0 +1,1 @@
+"""Tables, pictures and files: how reports are written and read, whatever they are about."""

@@ -1,0 +1,1 @@
+"""Pictures: matplotlib behind a door, and how ours look."""
