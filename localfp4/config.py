@@ -11,7 +11,7 @@ PAGE_SIZE = 64
 
 PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
 ROUNDINGS = ("nvfp4", "mxfp4", "fp8", "int4")
-KERNELS = ("auto", "triton", "torch")
+KERNELS = ("auto", "triton", "torch", "emulated")
 SPECULATION = ("auto", "off", "ngram", "mtp", "draft")
 
 _STEP_TOKENS = {"cpu": 512, "cuda": 1024}
@@ -63,7 +63,9 @@ class EngineConfig:
         kv_disk: A folder where pages are kept between runs; ``None`` keeps none.
         cuda_graphs: Replay recorded steps on a GPU instead of launching each kernel.
         kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU. With
-            ``TRITON_INTERPRET=1`` the Triton kernels also run on a CPU, slowly.
+            ``TRITON_INTERPRET=1`` the Triton kernels also run on a CPU, slowly. ``emulated`` is
+            torch that rounds the inputs of quantised linears as kernels on an RTX 50 do, on any
+            device, to see what that does to answers.
     """
 
     model: str
@@ -85,6 +87,11 @@ class EngineConfig:
     kv_ram_bytes: int | None = None
     kv_disk: str | None = None
     cuda_graphs: bool = True
+
+    @property
+    def is_plain_torch(self) -> bool:
+        """Whether plain torch was asked for, which expands weights."""
+        return self.kernels in ("torch", "emulated")
 
     def step_tokens(self, device: str) -> int:
         """Return the most tokens in one step on a kind of device, ``cpu`` or ``cuda``."""

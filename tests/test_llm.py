@@ -48,7 +48,7 @@ def assert_idle(llm: LLM) -> None:
     engine.check_pages()
     assert engine.stats().kv_used_tokens == 0
     assert engine.stats().running == engine.stats().waiting == 0
-    assert llm._inboxes == {}
+    assert llm._open()._inboxes == {}
 
 
 def test_answers_come_in_the_order_of_the_prompts(llm: LLM) -> None:

@@ -24,11 +24,11 @@ from localfp4.bench.engines.ours import Ours, load
 from localfp4.bench.figures import figures
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import Figures
-from localfp4.bench.report.markdown import table
 from localfp4.bench.steps.profile import profile_case
 from localfp4.bench.workload import Case
 from localfp4.checkpoint.synthetic.model import synthetic_checkpoint, synthetic_model
 from localfp4.config import EngineConfig
+from localfp4.documents.markdown import table
 from localfp4.telemetry.environment import environment
 
 OURS = ("auto", "w4a16", "bf16")

@@ -53,7 +53,8 @@ _ENGINE = (
         type=click.Choice(KERNELS),
         default="auto",
         show_default=True,
-        help="What multiplies; auto is Triton on a GPU and torch on a CPU.",
+        help="What multiplies; auto is Triton on a GPU and torch on a CPU. emulated is torch that "
+        "rounds as an RTX 50 does, to see the quality of its answers, slowly.",
     ),
     click.option(
         "--kv",

@@ -52,7 +52,7 @@ class Engine:
                 that the device need not wait for the host. ``None`` does so on GPUs: on a CPU, host
                 and device are the same, and what a step brings would only come later.
         """
-        self.info = model.info
+        self.info, self.prompts = model.info, model.prompts
         self._model = model
         self._intake = Intake(model)
         self._device = str(model.runner.device)
@@ -82,17 +82,19 @@ class Engine:
         self._meter = TokenMeter()
         self._footprint = Footprint(model.runner.device)
 
-    def add(self, request: Request, collect: Collect = Collect.NOTHING) -> None:
+    def add(
+        self, request: Request, collect: Collect = Collect.NOTHING, collect_from: int = 0
+    ) -> None:
         """Queue a request; the next steps bring its events.
 
         A request that is refused brings ``Failed``, never an exception. ``collect`` keeps
-        something of every position of the prompt for :meth:`take_collected`; nothing is
-        generated then.
+        something of every position of the prompt for :meth:`take_collected`, scores from
+        ``collect_from`` on; nothing is generated then.
         """
         try:
             if request.id in self._answers:
                 raise RequestError(f"A request named '{request.id}' is already running.")
-            answer, started = self._intake.take(request, collect)
+            answer, started = self._intake.take(request, collect, collect_from)
         except (RequestError, ContextError) as error:
             self._pending.append(Failed(request.id, str(error)))
             return
@@ -155,7 +157,7 @@ class Engine:
         Raises:
             RequestError: The model has no tokenizer.
         """
-        return self._model.prompts.count(text)
+        return self.prompts.count(text)
 
     def take_collected(self, request_id: str) -> list[StepResult]:
         """Hand over what was collected for a finished request, chunk by chunk."""
@@ -248,7 +250,7 @@ class Engine:
     def _collect(self, share: Scheduled, result: StepResult) -> None:
         """Keep what was asked for of every position; a preempted sequence starts over."""
         chunks = self._collected.setdefault(share.sequence.id, [])
-        if share.start == 0:
+        if share.start <= share.sequence.collect_from:
             chunks.clear()
         chunks.append(result)
         if share.completes:

@@ -15,6 +15,7 @@ from localfp4.engine.planned import Planned
 from localfp4.errors import RequestError
 from localfp4.messages import ModelInfo, Thinks
 from localfp4.models.decoder import Decoder
+from localfp4.models.emulate import emulation_of
 from localfp4.models.opened import OpenedModel
 
 
@@ -61,6 +62,7 @@ def model_info(
             *planned.main.opened.notes,
             *_placed(planned),
             *_without_effect(planned),
+            *_emulated(decoder),
             *notes,
         ),
         load_phases=tuple(phases),
@@ -89,6 +91,21 @@ def _without_effect(planned: Planned) -> tuple[str, ...]:
     asked = {"--vram-limit": config.vram_limit is not None, "--eager": not config.cuda_graphs}
     named = " and ".join(option for option, given in asked.items() if given)
     return (f"{named} only matter on a GPU, and this runs on the CPU.",) if named else ()
+
+
+def _emulated(decoder: Decoder) -> tuple[str, ...]:
+    """Say what the answers stand for, and what their speed does not."""
+    if decoder.execution.emulated is None:
+        return ()
+    if emulation_of(decoder) is None:
+        return (
+            "--kernels emulated rounds nothing: at this precision an RTX 50 reads the inputs of "
+            "these layers in 16 bits, too.",
+        )
+    return (
+        "Plain torch rounds the inputs of quantised layers as an RTX 50 would: answers are of that "
+        "quality, and far slower than on the card.",
+    )
 
 
 def _default_sampling(generation: Mapping[str, Any]) -> SamplingParams:

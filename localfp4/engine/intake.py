@@ -24,8 +24,10 @@ class Intake:
 
     model: LoadedModel
 
-    def take(self, request: Request, collect: Collect) -> tuple[Answer, Started]:
-        """Encode a request.
+    def take(
+        self, request: Request, collect: Collect, collect_from: int = 0
+    ) -> tuple[Answer, Started]:
+        """Encode a request; of positions from ``collect_from`` on something may be collected.
 
         Raises:
             RequestError: It asks for something that the model cannot do.
@@ -52,6 +54,7 @@ class Intake:
             | (frozenset() if params.ignore_eos else model.stop_ids),
             seed=_seed(params),
             collect=collect,
+            collect_from=collect_from,
         )
         answer = Answer(
             sequence=sequence,

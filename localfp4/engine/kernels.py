@@ -20,7 +20,9 @@ from localfp4.errors import RequestError, UserError
 from localfp4.messages import LoadProgress
 from localfp4.models.chosen_kernels import chosen_kernels
 from localfp4.models.decoder import Decoder
+from localfp4.models.emulate import emulation_of
 from localfp4.models.execution import Execution
+from localfp4.models.kernel_choice import CARDS
 from localfp4.telemetry.cpu import usable_cores
 from localfp4_kernels.dispatch import Kind, Phase, Precision, PrecisionError
 from localfp4_kernels.target import Target
@@ -40,16 +42,17 @@ def choose_execution(config: EngineConfig, device: torch.device) -> Execution:
         RequestError: What was asked for cannot run there.
     """
     precision = Precision(config.precision)
+    if config.kernels == "emulated":
+        _require_wide_cache(config)
+        return Execution(precision=precision, emulated=CARDS["RTX 50"])
     if config.kernels == "torch" or (config.kernels == "auto" and device.type == "cpu"):
         if precision in (Precision.W4A8, Precision.W4A4):
             raise RequestError(
                 f"Precision {precision} needs a GPU and --kernels auto or triton; plain torch "
-                "computes with 16-bit activations or wider, so use --precision auto."
+                "computes with 16-bit activations or wider, so use --precision auto, or "
+                "--kernels emulated to see what narrower ones do to the answers, slowly."
             )
-        if config.kv_cache_dtype in ("fp8", "fp8-static"):
-            raise RequestError(
-                "An fp8 KV cache needs a GPU and --kernels auto or triton; use --kv auto."
-            )
+        _require_wide_cache(config)
         return Execution(precision=precision)
     try:
         # Triton takes a while to import, and only kernels need it.
@@ -127,12 +130,25 @@ def describe(decoder: Decoder, dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
     execution = decoder.execution
     if execution.target is None:
-        return f"torch {name}"
+        emulation = emulation_of(decoder)
+        return f"torch {name}" if emulation is None else f"torch {name}, {emulation}"
     chosen = {phase: chosen_kernels(decoder, phase) for phase in Phase}
     if not any(chosen.values()):
         return f"triton {execution.target}, {name} weights"
     kernels = ", ".join(f"{phase} {' + '.join(found)}" for phase, found in chosen.items())
     return f"triton {execution.target}, {kernels}"
+
+
+def _require_wide_cache(config: EngineConfig) -> None:
+    """Check that the KV cache is of a type that plain torch has.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if config.kv_cache_dtype in ("fp8", "fp8-static"):
+        raise RequestError(
+            "An fp8 KV cache needs a GPU and --kernels auto or triton; use --kv auto."
+        )
 
 
 def _require_compiler() -> None:

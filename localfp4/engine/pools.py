@@ -13,6 +13,7 @@ from localfp4.engine.blocks import RELEASED, Evicted, PageTable, page_digest, pa
 from localfp4.engine.host_store import HostStore
 from localfp4.engine.sequence import Sequence
 from localfp4.engine.state_slots import StateSlots
+from localfp4.runner.work import Collect
 
 
 class PagePools:
@@ -50,11 +51,14 @@ class PagePools:
         """Return how many tokens of a sequence need not be computed, without taking anything.
 
         Only full pages match, and at least the last token is left to compute, since its logits
-        are needed.
+        are needed; where something of more positions is kept, they are.
         """
         if not self.prefix_caching:
             return 0
-        digests = self._digests(sequence, (len(sequence.tokens) - 1) // PAGE_SIZE)
+        needed = len(sequence.tokens) - 1
+        if sequence.collect is not Collect.NOTHING:
+            needed = min(needed, sequence.collect_from)
+        digests = self._digests(sequence, needed // PAGE_SIZE)
         depth = 0
         for digest in digests:
             if not self._has(0, digest):

@@ -91,6 +91,16 @@ class PromptEncoder:
         self._check(prompt.token_ids, longest)
         return prompt
 
+    def render(self, request: Request) -> str:
+        """Return what the chat template makes of a conversation.
+
+        Raises:
+            RequestError: The template is missing, or cannot express the conversation.
+        """
+        conversation = _conversation(request)
+        conversation.check()
+        return self._needed_chat().render(conversation)
+
     def count(self, text: str) -> int:
         """Return how many tokens a text has by itself.
 

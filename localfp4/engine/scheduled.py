@@ -71,4 +71,5 @@ class Scheduled:
             self.drafts,
             self.follows,
             self.wanted,
+            sequence.collect_from,
         )

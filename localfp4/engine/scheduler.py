@@ -203,9 +203,7 @@ class Scheduler:
         admitted: list[Scheduled] = []
         while self.waiting and budget > 0 and len(self.running) < self._max_batch:
             sequence = self.waiting[0]
-            matched = 0
-            if sequence.collect is Collect.NOTHING:
-                matched = self._pools.match(sequence)
+            matched = self._pools.match(sequence)
             share = self._chunk(sequence, matched, budget)
             if not self._pools.has_room(sequence, matched, share.end):
                 break

@@ -23,6 +23,8 @@ class Sequence:
         stop_ids: Tokens that end the answer.
         seed: Of the request's random numbers.
         collect: What to keep of every position of the prompt.
+        collect_from: The first position of which scores are kept; what is before it need not be
+            computed where it is in the cache.
         pages: Of each KV group, its pages in the cache, in order; -1 for those that a window has
             passed.
         computed: Positions whose keys and values are in the cache.
@@ -54,6 +56,7 @@ class Sequence:
     stop_ids: frozenset[int]
     seed: int
     collect: Collect = Collect.NOTHING
+    collect_from: int = 0
     pages: list[list[int]] = field(default_factory=list)
     computed: int = 0
     published: int = 0

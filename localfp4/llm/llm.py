@@ -1,28 +1,37 @@
 """The Python API: a model in this process."""
 
-import itertools
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Self, Unpack
 
 import torch
 
 from localfp4.config import EngineConfig, SamplingParams
-from localfp4.engine.engine import Engine, load_engine
+from localfp4.engine.engine import Engine
 from localfp4.errors import RequestError
+from localfp4.evaluate.scorer import TokenScores
+from localfp4.llm.open_engine import OpenEngine, closed
 from localfp4.llm.partial import PartialCompletion
-from localfp4.llm.prompts import ChatSettings, Conversation, Prompt, conversations, make_request
+from localfp4.llm.prompts import (
+    ChatSettings,
+    Conversation,
+    Prompt,
+    conversations,
+    each_sampling,
+    make_request,
+)
+from localfp4.llm.scorer import LlmScorer
 from localfp4.messages import (
     Completion,
     Delta,
     Event,
-    Failed,
     Finished,
     ModelInfo,
     Request,
 )
-from localfp4.runner.runner import StepResult
 from localfp4.runner.work import Collect
+
+_SCORED_TOGETHER = 256
+"""Sequences that wait in the engine at a time: enough to fill its steps to the last."""
 
 
 class LLM:
@@ -48,7 +57,8 @@ class LLM:
             ``w4a4``.
         rounding: What 16-bit weights are rounded to while they are loaded: ``nvfp4``, ``mxfp4``,
             ``fp8`` or ``int4``; ``None`` leaves them.
-        kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU.
+        kernels: ``triton``, ``torch``, or ``auto``: Triton on a GPU, torch on a CPU; ``emulated``
+            is torch that rounds the inputs of quantised linears as kernels on an RTX 50 do.
         vram_limit: Most bytes of GPU memory to use; what does not fit stays in main memory.
         speculation: What guesses tokens ahead: ``auto``, ``off``, ``ngram``, ``mtp`` or ``draft``.
             Answers are the same.
@@ -105,9 +115,7 @@ class LLM:
             kv_disk=kv_disk,
             cuda_graphs=cuda_graphs,
         )
-        self._ids = itertools.count()
-        self._inboxes: dict[str, deque[Event]] = {}
-        self._engine: Engine | None = _load(config)
+        self._engine: OpenEngine | None = OpenEngine.load(config)
 
     @property
     def info(self) -> ModelInfo:
@@ -175,16 +183,54 @@ class LLM:
         Raises:
             UserError: As :meth:`generate` and :meth:`chat`.
         """
-        yield from self._run(self._requests([prompt], sampling_params, settings))
+        yield from self._open().run(self._requests([prompt], sampling_params, settings))
 
     def score(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Return the log-probability of each token after the first, float32 ``[T - 1]``."""
-        chunks = self._collect(token_ids, Collect.SCORES)
+        [chunks] = self._open().collect([token_ids], Collect.SCORES)
         return torch.tensor([score for chunk in chunks for score in chunk.scores])
+
+    def scores(
+        self, sequences: Sequence[Sequence[int]], given: Sequence[int] | None = None
+    ) -> list[TokenScores]:
+        """Return what the model thinks of the tokens of several sequences, which run together.
+
+        Args:
+            sequences: Of at least two token ids each.
+            given: How many ids of each are only read, at least 1; those after them are scored.
+                ``None`` scores all but the first. What several have in common at the beginning may
+                be computed once.
+
+        Raises:
+            UserError: A sequence is too short or too long, or holds impossible ids.
+        """
+        given = [1] * len(sequences) if given is None else given
+        for ids, first in zip(sequences, given, strict=True):
+            if not 1 <= first < len(ids):
+                raise RequestError(
+                    f"{len(ids)} tokens of which {first} are given leave nothing to score; give at "
+                    "least one, and one more."
+                )
+        found: list[TokenScores] = []
+        for start in range(0, len(sequences), _SCORED_TOGETHER):
+            batch = slice(start, start + _SCORED_TOGETHER)
+            for chunks in self._open().collect(sequences[batch], Collect.SCORES, given[batch]):
+                logprobs = tuple(score for chunk in chunks for score in chunk.scores)
+                greedy = tuple(one for chunk in chunks for one in chunk.greedy)
+                found.append(TokenScores(logprobs, greedy))
+        return found
+
+    def scorer(self) -> LlmScorer:
+        """Return what evaluations take, over this model.
+
+        Raises:
+            UserError: The model has no tokenizer.
+        """
+        return LlmScorer(self, self._running().prompts)
 
     def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Return the logits at every position, float32 ``[T, vocab]`` on the CPU."""
-        chunks = self._collect(token_ids, Collect.LOGITS)
+        [chunks] = self._open().collect([token_ids], Collect.LOGITS)
         return torch.cat([chunk.logits for chunk in chunks if chunk.logits is not None])
 
     def close(self) -> None:
@@ -202,8 +248,11 @@ class LLM:
         self.close()
 
     def _running(self) -> Engine:
+        return self._open().engine
+
+    def _open(self) -> OpenEngine:
         if self._engine is None:
-            raise RequestError("This LLM is closed; make a new one.")
+            raise closed()
         return self._engine
 
     def _requests(
@@ -212,89 +261,18 @@ class LLM:
         params: SamplingParams | Sequence[SamplingParams] | None,
         settings: ChatSettings | None = None,
     ) -> list[Request]:
-        each = self._params(params, len(prompts))
+        each = each_sampling(self.info.sampling if params is None else params, len(prompts))
+        names = self._open().names
         return [
-            make_request(self._next_name(), prompt, p, settings or {})
+            make_request(next(names), prompt, p, settings or {})
             for prompt, p in zip(prompts, each, strict=True)
         ]
 
-    def _next_name(self) -> str:
-        return str(next(self._ids))
-
-    def _params(
-        self, params: SamplingParams | Sequence[SamplingParams] | None, count: int
-    ) -> list[SamplingParams]:
-        if params is None:
-            params = self.info.sampling
-        if isinstance(params, SamplingParams):
-            return [params] * count
-        is_list = isinstance(params, list | tuple)
-        if not is_list or not all(isinstance(one, SamplingParams) for one in params):
-            raise RequestError("Sampling parameters must be SamplingParams, one for all or a list.")
-        if len(params) != count:
-            raise RequestError(f"{count} prompts came with {len(params)} sampling parameters.")
-        return list(params)
-
     def _complete(self, requests: Sequence[Request]) -> list[Completion]:
         answers = {request.id: PartialCompletion() for request in requests}
-        for event in self._run(requests):
+        for event in self._open().run(requests):
             if isinstance(event, Delta):
                 answers[event.id].add(event)
             elif isinstance(event, Finished):
                 answers[event.id].finish_reason = event.reason
         return [answers[r.id].completion(r.sampling.logprobs is not None) for r in requests]
-
-    def _collect(self, token_ids: Sequence[int], what: Collect) -> list[StepResult]:
-        prompt, sampling = {"prompt_token_ids": token_ids}, SamplingParams(max_tokens=1)
-        request = make_request(self._next_name(), prompt, sampling, {})
-        for _ in self._run([request], what):
-            pass
-        return self._running().take_collected(request.id)
-
-    def _run(
-        self, requests: Sequence[Request], collect: Collect = Collect.NOTHING
-    ) -> Iterator[Event]:
-        """Run requests to their end; a refused one, or an interruption, cancels the others.
-
-        A stream may be paused meanwhile: its events wait for it in an inbox of its own.
-        """
-        engine = self._running()
-        inbox: deque[Event] = deque()
-        unfinished = {request.id for request in requests}
-        self._inboxes |= dict.fromkeys(unfinished, inbox)
-        try:
-            for request in requests:
-                engine.add(request, collect)
-            while unfinished:
-                event = self._next_event(inbox)
-                if isinstance(event, Failed):
-                    raise RequestError(event.message)
-                if isinstance(event, Finished):
-                    unfinished.remove(event.id)
-                yield event
-        finally:
-            for request in requests:
-                del self._inboxes[request.id]
-                engine.cancel(request.id)
-
-    def _next_event(self, inbox: deque[Event]) -> Event:
-        """Let the engine work, for every request it has, until the inbox holds an event."""
-        while not inbox:
-            engine = self._running()
-            if not engine.has_work():
-                raise RequestError("An interruption took this answer along; ask for it again.")
-            for event in engine.step():
-                if event.id in self._inboxes:
-                    self._inboxes[event.id].append(event)
-        return inbox.popleft()
-
-
-def _load(config: EngineConfig) -> Engine:
-    """Run the loading to its end; progress is for front ends."""
-    loading = load_engine(config)
-    while True:
-        try:
-            next(loading)
-        except StopIteration as done:
-            engine: Engine = done.value
-            return engine

@@ -75,6 +75,28 @@ def conversations(messages: Conversation | Sequence[Conversation]) -> list[Conve
     raise RequestError("A conversation is a list of messages with role and content.")
 
 
+def each_sampling(
+    params: SamplingParams | Sequence[SamplingParams], count: int
+) -> list[SamplingParams]:
+    """Return how each of some prompts is answered.
+
+    Args:
+        params: One for all, or one each.
+        count: Of the prompts.
+
+    Raises:
+        RequestError: They are something else.
+    """
+    if isinstance(params, SamplingParams):
+        return [params] * count
+    is_list = isinstance(params, list | tuple)
+    if not is_list or not all(isinstance(one, SamplingParams) for one in params):
+        raise RequestError("Sampling parameters must be SamplingParams, one for all or a list.")
+    if len(params) != count:
+        raise RequestError(f"{count} prompts came with {len(params)} sampling parameters.")
+    return list(params)
+
+
 def _token_ids(prompt: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     try:
         return tuple(operator.index(token) for token in prompt["prompt_token_ids"])

@@ -1,5 +1,6 @@
 """Grouped-query attention over the paged cache."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,8 +10,9 @@ from localfp4.models.batch import ForwardBatch
 from localfp4.models.cache import Cache, LayerCache
 from localfp4.models.linear import Linear
 from localfp4.models.norm import Norm
-from localfp4.models.spec import AttentionSpec, RopeSpec, TemperatureSpec
+from localfp4.models.spec import AttentionSpec, DecoderSpec, RopeSpec, TemperatureSpec
 from localfp4.models.tokens import Input
+from localfp4_kernels.pointwise.rope import rope_angles_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,31 @@ class Attention:
         gate = None if self.gate is None else self.gate.forward(x, batch.decodes)
         out = self.attend.forward(self, projected, gate, angles, cache, batch)
         return self.out.forward(out, batch.decodes)
+
+
+def angles_of(
+    spec: DecoderSpec,
+    frequencies: Mapping[RopeSpec, torch.Tensor],
+    positions: torch.Tensor,
+    dtype: torch.dtype,
+) -> Angles:
+    """Return what the layers of a model need to know of positions.
+
+    Args:
+        spec: The model.
+        frequencies: float32 ``[D/2]`` for each distinct rotary embedding.
+        positions: int64 ``[T]``.
+        dtype: Of cosine and sine.
+    """
+    attentions = (one.mixer for one in spec.layers if isinstance(one.mixer, AttentionSpec))
+    temperatures = {a.temperature for a in attentions if a.temperature is not None}
+    return Angles(
+        {
+            rope: rope_angles_torch(positions, radians, rope.attention_factor, dtype)
+            for rope, radians in frequencies.items()
+        },
+        {one: temperature_of(one, positions) for one in temperatures},
+    )
 
 
 def temperature_of(spec: TemperatureSpec, positions: torch.Tensor) -> torch.Tensor:

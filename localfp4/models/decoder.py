@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from localfp4.models.attention import Angles, temperature_of
+from localfp4.models.attention import Angles, angles_of
 from localfp4.models.batch import ForwardBatch
 from localfp4.models.cache import Cache
 from localfp4.models.execution import Execution
 from localfp4.models.layer import Layer
 from localfp4.models.linear import Linear
+from localfp4.models.logits import scaled_logits
 from localfp4.models.mtp import MtpHead
 from localfp4.models.norm import Norm
 from localfp4.models.per_layer_input import PerLayerEmbedding
 from localfp4.models.size import weight_bytes
-from localfp4.models.spec import AttentionSpec, DecoderSpec, RopeSpec
+from localfp4.models.spec import DecoderSpec, RopeSpec
 from localfp4.models.stream import as_input, open_stream
 from localfp4.models.tokens import rows_of
-from localfp4_kernels.pointwise.rope import rope_angles_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,8 @@ class Decoder:
 
         They are computed as in decoding, whatever phase the rows come from.
         """
-        logits = self.head.forward(hidden, decodes=len(hidden)).float()
-        if self.spec.logit_scale != 1:
-            logits = logits * self.spec.logit_scale
-        cap = self.spec.logit_soft_cap
-        if cap is None:
-            return logits
-        if self.execution.target is None:
-            return torch.tanh(logits / cap) * cap
-        from localfp4_kernels.pointwise.soft_cap import soft_cap
-
-        return soft_cap(logits.contiguous(), cap, target=self.execution.target)
+        logits = self.head.forward(hidden, decodes=len(hidden))
+        return scaled_logits(logits, self.spec, self.execution.target)
 
     def _embed(self, token_ids: torch.Tensor) -> torch.Tensor:
         if self.execution.target is None:
@@ -124,16 +115,7 @@ class Decoder:
     def _angles(self, positions: torch.Tensor) -> Angles:
         # Kernels compute in float32 whatever they read, so that nothing needs to be rounded.
         dtype = self.dtype if self.execution.target is None else torch.float32
-        mixers = (layer.mixer for layer in self.spec.layers)
-        attentions = (mixer for mixer in mixers if isinstance(mixer, AttentionSpec))
-        temperatures = {a.temperature for a in attentions if a.temperature is not None}
-        return Angles(
-            {
-                rope: rope_angles_torch(positions, frequencies, rope.attention_factor, dtype)
-                for rope, frequencies in self.frequencies.items()
-            },
-            {spec: temperature_of(spec, positions) for spec in temperatures},
-        )
+        return angles_of(self.spec, self.frequencies, positions, dtype)
 
     @property
     def nbytes(self) -> int:

@@ -1,4 +1,7 @@
-"""How a model's operators run: as Triton kernels for a target, or in plain torch."""
+"""How a model's operators run: as Triton kernels for a target, or in plain torch.
+
+Plain torch may round the inputs of quantised linears as kernels for a target would.
+"""
 
 from dataclasses import dataclass
 
@@ -14,11 +17,14 @@ class Execution:
         target: What kernels run on; ``None`` runs plain torch on expanded weights.
         precision: Width of weights and activations that was asked for.
         triton: Version of Triton, major and minor.
+        emulated: The card whose kernels' rounding of inputs plain torch copies; ``None`` leaves
+            inputs as they are.
     """
 
     target: Target | None = None
     precision: Precision = Precision.AUTO
     triton: tuple[int, int] = (3, 7)
+    emulated: Target | None = None
 
     @property
     def keeps_packed(self) -> bool:
@@ -44,13 +50,13 @@ class Execution:
     def choose(
         self, kind: Kind, phase: Phase, *, tokens: int, columns: int, activations: int
     ) -> Choice:
-        """Choose the kernel of a product.
+        """Choose the kernel of a product, or the one to emulate.
 
         Raises:
             ValueError: The precision that was asked for cannot run on the target.
         """
         product = Product(kind, phase, tokens, activations, columns)
-        return choose(product, self.running, self.precision, self.triton)
+        return choose(product, self.emulated or self.running, self.precision, self.triton)
 
 
 TORCH = Execution()

@@ -152,7 +152,7 @@ def _sizes(
     exactly: bool,
 ) -> WeightSizes:
     tied = shares_embedding(checkpoint)
-    if machine.capability is None or config.kernels == "torch":
+    if machine.capability is None or config.is_plain_torch:
         return expanded_sizes(checkpoint, spec, dtype, tied=tied)
     if not exactly:
         return stored_sizes(checkpoint, spec, tied=tied)

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import torch
 
 from localfp4.checkpoint.index import Checkpoint
-from localfp4.checkpoint.kinds import Dense, linear_kind
 from localfp4.checkpoint.open_reader import open_outline_reader, open_reader
 from localfp4.checkpoint.reader import TensorReader
 from localfp4.messages import LoadProgress
 from localfp4.models.decoder import Decoder
 from localfp4.models.execution import TORCH, Execution
 from localfp4.models.layer import Layer
-from localfp4.models.linear import Linear, make_linear
+from localfp4.models.load_ends import (
+    load_embedding,
+    load_head,
+    load_per_layer,
+    load_per_layer_table,
+)
 from localfp4.models.load_layer import load_layer
 from localfp4.models.load_mtp import load_mtp
 from localfp4.models.load_norm import load_norm
@@ -27,7 +31,6 @@ from localfp4.models.placement import Placement
 from localfp4.models.rope import rope_frequencies
 from localfp4.models.spec import AttentionSpec, DecoderSpec, MlaSpec, PerLayerInputSpec, RopeSpec
 from localfp4.models.stored import StoredWeights
-from localfp4.models.tying import shares_embedding
 
 WHOLE = Placement()
 """Everything on the device."""
@@ -125,7 +128,7 @@ def _load(
     total = reader.checkpoint.total_bytes
     stored = StoredWeights(reader, dtype, device, execution)
     yield LoadProgress("reading weights", reader.bytes_read, total)
-    embedding = _embedding(stored, "model.embed_tokens", (spec.vocab_size, spec.hidden_size))
+    embedding = load_embedding(stored, spec)
     per_layer = None
     if spec.per_layer_input is not None:
         per_layer = _per_layer_embedding(stored, spec, spec.per_layer_input)
@@ -140,8 +143,8 @@ def _load(
         embedding_scale=torch.tensor(spec.embedding_scale, dtype=dtype).item(),
         layers=tuple(layers),
         norm=load_norm(stored, "model.norm", spec.hidden_size, spec.norm),
-        head=_head(stored, spec, embedding),
-        frequencies={rope: rope_frequencies(rope, device, context) for rope in _ropes(spec)},
+        head=load_head(stored, spec, embedding),
+        frequencies={rope: rope_frequencies(rope, device, context) for rope in ropes(spec)},
         execution=execution,
         dtype=dtype,
         per_layer=per_layer,
@@ -164,49 +167,19 @@ def _settling(
     return Residence(placement, len(spec.layers), device).settle
 
 
-def _embedding(stored: StoredWeights, name: str, shape: tuple[int, int]) -> torch.Tensor:
-    """Read an embedding; its rows are looked up, so a smaller stored type of 16 bits is kept.
-
-    One of the compute type stays where it was read: a table of gigabytes is not copied.
-    """
-    kind = linear_kind(stored.checkpoint, name)
-    info = stored.checkpoint.tensors.get(f"{name}.weight")
-    if not isinstance(kind, Dense) or info is None or info.shape != shape:
-        return stored.matrix(name, shape)
-    table = stored.reader.read(f"{name}.weight")
-    smaller = 1 < table.dtype.itemsize < stored.dtype.itemsize
-    return table.to(stored.device, table.dtype if smaller else stored.dtype)
-
-
 def _per_layer_embedding(
     stored: StoredWeights, spec: DecoderSpec, inputs: PerLayerInputSpec
 ) -> PerLayerEmbedding:
-    width = len(spec.layers) * inputs.size
-    name, shape = "model.embed_tokens_per_layer", (inputs.vocab_size, width)
+    """Read the second embedding; its table stays in main memory where kernels read it there."""
     if stored.device.type == "cuda" and stored.execution.target is not None:
         beside = StoredWeights(stored.reader, stored.dtype, torch.device("cpu"), stored.execution)
-        table = locked_copy(_embedding(beside, name, shape))
+        table = locked_copy(load_per_layer_table(beside, spec, inputs))
     else:
-        table = _embedding(stored, name, shape)
-    return PerLayerEmbedding(
-        table=table,
-        projection=stored.linear(
-            ["model.per_layer_model_projection"], [width], spec.hidden_size, bias=False
-        ),
-        norm=load_norm(stored, "model.per_layer_projection_norm", inputs.size, spec.norm),
-        size=inputs.size,
-        half=torch.full((1,), 0.5**0.5, device=stored.device),
-        in_main_memory=stored.execution.target is not None,
-    )
+        table = load_per_layer_table(stored, spec, inputs)
+    return load_per_layer(stored, spec, inputs, table)
 
 
-def _head(stored: StoredWeights, spec: DecoderSpec, embedding: torch.Tensor) -> Linear:
-    """Return the output projection; without one of its own the embedding serves."""
-    if shares_embedding(stored.checkpoint):
-        return make_linear(embedding.to(stored.dtype))
-    return stored.linear(["lm_head"], [spec.vocab_size], spec.hidden_size, bias=False)
-
-
-def _ropes(spec: DecoderSpec) -> set[RopeSpec]:
+def ropes(spec: DecoderSpec) -> set[RopeSpec]:
+    """Return the distinct rotary embeddings of a model."""
     mixers = (layer.mixer for layer in (*spec.layers, *spec.mtp))
     return {mixer.rope for mixer in mixers if isinstance(mixer, AttentionSpec | MlaSpec)}

@@ -1,5 +1,6 @@
 """Reading the experts of a mixture, which exporters name and stack in several ways."""
 
+from localfp4.models.emulate import emulated_experts
 from localfp4.models.expert_source import Projection, find_experts
 from localfp4.models.experts import TorchExperts
 from localfp4.models.feed_forward import Experts
@@ -32,6 +33,8 @@ def load_experts(
     down = find_experts(
         stored, Projection(name, ("down",), spec.experts, hidden, size, interleaved, bias)
     )
+    if stored.execution.emulated is not None:
+        return emulated_experts(up, down, spec, stored.execution)
     if stored.execution.target is None:
         return TorchExperts(up.expanded(), down.expanded(), spec.activation, up.bias(), down.bias())
     # Triton takes a while to import, and only kernels need it.

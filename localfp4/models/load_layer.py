@@ -1,7 +1,6 @@
 """Building one layer of a decoder from a checkpoint."""
 
 from localfp4.models.attention import Mixer
-from localfp4.models.feed_forward import ParallelMoe
 from localfp4.models.layer import Block, Layer
 from localfp4.models.load_attention import load_attention
 from localfp4.models.load_feed_forward import load_feed_forward
@@ -19,6 +18,7 @@ from localfp4.models.spec import (
     MambaSpec,
     MixerSpec,
     MlaSpec,
+    ParallelSpec,
 )
 from localfp4.models.stored import StoredWeights
 
@@ -42,15 +42,11 @@ def load_layer(stored: StoredWeights, name: str, layer: LayerSpec, spec: Decoder
         CheckpointError: A tensor is missing or has another shape than the spec wants.
         UnsupportedModelError: A weight is stored in a format that is not supported.
     """
-    before, after, feed_before, feed_after = _NORMS[layer.norms]
-    if layer.mixer is None and layer.norms == "pre":  # the only norm of the layer is its first
-        before, feed_before = None, before
+    before, after, feed_before, feed_after = norm_names(layer)
     mixer = None if layer.mixer is None else _load_mixer(stored, name, layer.mixer, spec)
     feed_forward = None
     if layer.feed_forward is not None:
         feed_forward = load_feed_forward(stored, name, layer.feed_forward, spec)
-    if isinstance(feed_forward, ParallelMoe):  # which has norms of its own
-        feed_before = None
     return Layer(
         mixer=mixer,
         mixer_block=_block(stored, name, spec, before, after, layer.mixer is not None),
@@ -61,6 +57,16 @@ def load_layer(stored: StoredWeights, name: str, layer: LayerSpec, spec: Decoder
         layer_input=_layer_input(stored, name, spec),
         scalar=stored.vector(f"{name}.layer_scalar", 1) if layer.scalar else None,
     )
+
+
+def norm_names(layer: LayerSpec) -> tuple[str | None, str | None, str | None, str | None]:
+    """Return what a layer's norms are called: before and after the mixer, and the network."""
+    before, after, feed_before, feed_after = _NORMS[layer.norms]
+    if layer.mixer is None and layer.norms == "pre":  # the only norm of the layer is its first
+        before, feed_before = None, before
+    if isinstance(layer.feed_forward, ParallelSpec):  # which has norms of its own before
+        feed_before = None
+    return before, after, feed_before, feed_after
 
 
 def _load_mixer(stored: StoredWeights, name: str, mixer: MixerSpec, spec: DecoderSpec) -> Mixer:

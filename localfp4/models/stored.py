@@ -107,15 +107,13 @@ class StoredWeights:
             for prefix, size in zip(prefixes, rows, strict=True)
             if bias
         ]
-        if self.execution.keeps_packed and any(self._is_quantised(prefix) for prefix in prefixes):
-            # Triton takes a while to import, and only kernels need it.
-            from localfp4.models.pack_linear import pack_linear
-
+        as_stored = self.execution.keeps_packed or self.execution.emulated is not None
+        if as_stored and any(self._is_quantised(prefix) for prefix in prefixes):
             parts = [
                 self.read(prefix, size, columns)
                 for prefix, size in zip(prefixes, rows, strict=True)
             ]
-            return pack_linear(parts, biases, self.dtype, self.execution)
+            return self._as_stored(parts, biases)
         merged_bias = torch.cat(biases) if biases else None
         return make_linear(self._merged(prefixes, rows, columns), merged_bias)
 
@@ -158,6 +156,18 @@ class StoredWeights:
 
     def _is_quantised(self, prefix: str) -> bool:
         return not isinstance(linear_kind(self.checkpoint, prefix), Dense)
+
+    def _as_stored(self, parts: Sequence[StoredLinear], biases: Sequence[torch.Tensor]) -> Linear:
+        """Return a linear for kernels, or one that rounds as they do."""
+        if self.execution.emulated is not None:
+            # It is made of what is read here.
+            from localfp4.models.emulate import emulated_linear
+
+            return emulated_linear(parts, biases, self.dtype, self.execution)
+        # Triton takes a while to import, and only kernels need it.
+        from localfp4.models.pack_linear import pack_linear
+
+        return pack_linear(parts, biases, self.dtype, self.execution)
 
     def _merged(
         self,

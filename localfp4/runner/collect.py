@@ -16,26 +16,43 @@ def collect_logits(decoder: Decoder, hidden: torch.Tensor) -> torch.Tensor:
     return torch.cat([logits.cpu() for logits in _pieces(decoder, hidden)])
 
 
-def collect_scores(decoder: Decoder, hidden: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of the token after each position, float32 ``[n]``.
+def collect_scores(
+    decoder: Decoder, hidden: torch.Tensor, following: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the log-probability of the token after each position, and whether it is the likeliest.
+
+    They are float32 and bool ``[n]``.
 
     Args:
         decoder: What computes logits.
         hidden: ``[n, H]``.
         following: int64 ``[n]``, those tokens.
     """
-    scores = []
+    scores = hidden.new_empty(len(following), dtype=torch.float32)
+    greedy = hidden.new_empty(len(following), dtype=torch.bool)
     for place, logits in enumerate(_pieces(decoder, hidden)):
-        ids = following[place * ROWS :][: len(logits)].unsqueeze(1)
-        scores.append(logits.log_softmax(-1).gather(1, ids).squeeze(1))
-    return torch.cat(scores) if scores else hidden.new_empty(0, dtype=torch.float32)
+        rows = slice(place * ROWS, place * ROWS + len(logits))
+        ids = following[rows].unsqueeze(1)
+        scores[rows] = logits.log_softmax(-1).gather(1, ids).squeeze(1)
+        greedy[rows] = logits.argmax(-1) == following[rows]
+    return scores, greedy
 
 
 def followers(item: Work) -> list[int]:
     """Return the tokens after the processed ones, where scores are collected."""
     if item.collect is not Collect.SCORES:
         return []
-    return list(item.tokens[item.start + 1 : item.end + 1])
+    return list(item.tokens[_first_scored(item) + 1 : item.end + 1])
+
+
+def scored_rows(item: Work) -> slice:
+    """Return which of an item's rows have scores."""
+    first = _first_scored(item) - item.start
+    return slice(first, first + len(followers(item)))
+
+
+def _first_scored(item: Work) -> int:
+    return max(item.start, item.collect_from)
 
 
 def _pieces(decoder: Decoder, hidden: torch.Tensor) -> Iterator[torch.Tensor]:

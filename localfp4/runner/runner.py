@@ -12,7 +12,7 @@ from localfp4.models.decoder import Decoder
 from localfp4.models.execution import Execution
 from localfp4.models.kv_groups import kv_groups
 from localfp4.runner.batch_sections import BatchSections
-from localfp4.runner.collect import collect_logits, collect_scores, followers
+from localfp4.runner.collect import collect_logits, collect_scores, followers, scored_rows
 from localfp4.runner.drawn import DraftSections, Proposer, write_drafts
 from localfp4.runner.graphs import CudaRecorder, DecodeGraphs, GraphSizes, RecordedStep
 from localfp4.runner.numbers import Numbers, Section
@@ -21,7 +21,7 @@ from localfp4.runner.page_io import PageIo
 from localfp4.runner.prepare import Scratch, write_batch
 from localfp4.runner.ranges import span
 from localfp4.runner.residency import Residency
-from localfp4.runner.rows import DrawnRow, drawn_rows, first_rows
+from localfp4.runner.rows import DrawnRow, drawn_rows, first_rows, rows_of
 from localfp4.runner.sampler import HostSampler
 from localfp4.runner.sampling import Draws, Sampler, Sampling
 from localfp4.runner.slot_copies import SlotCopies
@@ -249,15 +249,15 @@ class Runner:
         hidden: torch.Tensor,
         buffer: torch.Tensor,
     ) -> Iterator[torch.Tensor]:
-        """Yield the scores of each item that collects them."""
+        """Yield the scores of each item that collects them, and which of them are greedy."""
         if not sections:
             return
         remaining = iter(sections)
         for item, first in zip(work, first_rows(work), strict=True):
             if item.collect is Collect.SCORES:
                 following = next(remaining).of(buffer)
-                rows = hidden[first : first + len(following)]
-                yield collect_scores(self.decoder, rows, following)
+                rows = hidden[first : first + rows_of(item)][scored_rows(item)]
+                yield from collect_scores(self.decoder, rows, following)
 
     def _collected(self, work: Sequence[Work], hidden: torch.Tensor) -> dict[int, torch.Tensor]:
         """Return the logits of each item that collects them, by its place."""

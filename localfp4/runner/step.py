@@ -20,6 +20,7 @@ class StepResult:
         logits: float32 ``[n, V]`` of the processed positions, where collected.
         scores: Log-probability of the token after each processed position, where collected; the
             last position of a sequence has none.
+        greedy: Whether that token was the likeliest.
         drafts: What a head for multi-token prediction or a draft model guesses to follow.
     """
 
@@ -27,6 +28,7 @@ class StepResult:
     logits: torch.Tensor | None = None
     scores: tuple[float, ...] = ()
     drafts: tuple[int, ...] = ()
+    greedy: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Step:
     Attributes:
         work: What was asked for.
         outputs: Its tensors, on their way to the host: first what ``read`` takes, then guesses
-            where there are any, then scores item by item.
+            where there are any, then scores and what is greedy, item by item.
         drawn: How many tensors ``read`` takes.
         read: Makes choices of them.
         has_guesses: Whether something guesses what follows.
@@ -68,11 +70,11 @@ class Step:
         guesses: Iterator[list[int]] | None,
         scores: Iterator[torch.Tensor],
     ) -> StepResult:
+        if item.collect is Collect.SCORES:
+            found = tuple(next(scores).tolist())
+            return StepResult(scores=found, greedy=tuple(next(scores).tolist()))
         if item.draw is None:
-            return StepResult(
-                logits=self.logits.get(place),
-                scores=tuple(next(scores).tolist()) if item.collect is Collect.SCORES else (),
-            )
+            return StepResult(logits=self.logits.get(place))
         choices = _accepted(item, sampled) if item.drafts else (next(sampled),)
         drafts = () if guesses is None else tuple(next(guesses)[: item.propose])
         return StepResult(choices, drafts=drafts)

@@ -63,6 +63,7 @@ class Work:
             of the step that was launched before, and ``tokens`` ends before it.
         propose: How many drafts a head for multi-token prediction or a draft model shall make for
             the tokens after those that the step brings.
+        collect_from: The first position of which scores are kept.
     """
 
     tokens: Sequence[int]
@@ -78,3 +79,4 @@ class Work:
     drafts: tuple[int, ...] = ()
     follows: int | None = None
     propose: int = 0
+    collect_from: int = 0

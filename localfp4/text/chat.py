@@ -42,9 +42,21 @@ class ChatEncoder:
         Raises:
             RequestError: The template cannot express the conversation.
         """
-        render = self._render_unfinished if conversation.continues else self._render
-        rendered = render(conversation)
+        rendered = self._rendered(conversation)
         return self._controls.encode(rendered.marked, rendered.plain)
+
+    def render(self, conversation: Conversation) -> str:
+        """Return the prompt of a conversation in words.
+
+        Raises:
+            RequestError: The template cannot express the conversation.
+        """
+        return self._rendered(conversation).plain
+
+    def _rendered(self, conversation: Conversation) -> Rendered:
+        if conversation.continues:
+            return self._render_unfinished(conversation)
+        return self._render(conversation)
 
     def _render(self, conversation: Conversation) -> Rendered:
         return self._template.render(conversation, self._tokens, self._controls.ends)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from localfp4_kernels.formats.hadamard import HADAMARD_BLOCKS, hadamard_torch
+from localfp4_kernels.formats.torch_hadamard import HADAMARD_BLOCKS, hadamard_torch
 from localfp4_kernels.linear.produce import produce
 from localfp4_kernels.linear.quantize_fp4 import ToNvfp4
 from localfp4_kernels.linear.source import Rows

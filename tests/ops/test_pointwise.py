@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localfp4_kernels.formats.hadamard import hadamard_torch
+from localfp4_kernels.formats.torch_hadamard import hadamard_torch
 from localfp4_kernels.linear.arrange import ToPlanes, ToRows
 from localfp4_kernels.linear.group_norm import GroupNormed
 from localfp4_kernels.linear.head_gate import GateFunction, HeadGated

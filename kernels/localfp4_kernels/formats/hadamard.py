@@ -1,17 +1,10 @@
-"""The Hadamard transform of blocks of neighbours, which spreads outliers before 4-bit rounding.
+"""The Hadamard transform of blocks on the device, which spreads outliers before 4-bit rounding.
 
-Sylvester's matrix, normalised: ``H[i, j] = (-1)^popcount(i & j) / sqrt(block)``. It is symmetric
-and its own inverse. Checkpoints of FP-Quant (MR-GPTQ, arXiv:2509.23202) rotate inputs this way.
+The matrix is that of :mod:`~localfp4_kernels.formats.torch_hadamard`.
 """
 
-import math
-
-import torch
 import triton
 import triton.language as tl
-
-HADAMARD_BLOCKS = (16, 32, 64, 128)
-"""Sizes of blocks that kernels rotate."""
 
 
 @triton.constexpr_function
@@ -37,17 +30,3 @@ def _butterflies(x, SPAN: tl.constexpr, BLOCK: tl.constexpr):
     total = tl.sum(pairs, 1)[:, None, :]
     difference = tl.sum(pairs * sign, 1)[:, None, :]
     return tl.reshape(tl.where(sign > 0.0, total, difference), (BLOCK,))
-
-
-def hadamard_torch(x: torch.Tensor, block: int) -> torch.Tensor:
-    """Transform the last dimension of ``x`` in blocks, in its own type.
-
-    Args:
-        x: ``[..., K]``, K a multiple of ``block``.
-        block: A power of two.
-    """
-    shape = x.shape
-    for stage in range(block.bit_length() - 1):
-        first, second = x.reshape(-1, 2, 1 << stage).unbind(1)
-        x = torch.stack((first + second, first - second), 1)
-    return (x * (1.0 / math.sqrt(block))).reshape(shape)

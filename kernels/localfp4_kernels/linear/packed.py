@@ -1,6 +1,7 @@
 """Products with a weight that never changes, ``y = x W^T + b``, on a CPU."""
 
 import torch
+from torch.nn import functional
 
 _ROWS_HINT = 8
 """Rows of ``x`` the blocked layout is chosen for; it serves 1 to 64 rows about equally well."""
@@ -27,6 +28,8 @@ def packed_linear_torch(
     x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
     """Return ``[T, N]`` for ``x`` ``[T, K]``, T at least 1, and a weight of the same type."""
+    if x.requires_grad:  # oneDNN's operator has no gradient
+        return functional.linear(x, packed.to_dense(), bias)
     y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
     return y
 

@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 
 from localfp4_kernels.checks import FLOAT_TYPES, check_multiple, check_tensor
-from localfp4_kernels.formats.hadamard import HADAMARD_BLOCKS, hadamard_torch, rotate
+from localfp4_kernels.formats.hadamard import rotate
+from localfp4_kernels.formats.torch_hadamard import HADAMARD_BLOCKS, hadamard_torch
 from localfp4_kernels.launch import Launch, Plan
 from localfp4_kernels.linear.load_source import load_rows, load_source
 from localfp4_kernels.linear.source import Source

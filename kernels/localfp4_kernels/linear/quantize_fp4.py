@@ -18,12 +18,13 @@ from typing import ClassVar
 import torch
 
 from localfp4_kernels.checks import check_tensor
-from localfp4_kernels.formats.nvfp4 import E2M1_MAX, E4M3_MAX, encode_e2m1_torch, pack_e2m1_torch
+from localfp4_kernels.formats.mxfp4 import BIAS
+from localfp4_kernels.formats.nvfp4 import pack_e2m1_torch
 from localfp4_kernels.launch import Plan
 from localfp4_kernels.linear.activation import Fp4Rows
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.source import Rows
-from localfp4_kernels.linear.store import TINY
+from localfp4_kernels.linear.torch_quantize import mxfp4_codes_torch, nvfp4_codes_torch
 from localfp4_kernels.target import Target
 
 
@@ -58,19 +59,8 @@ class ToNvfp4(Sink[Fp4Rows]):
 
     def write_torch(self, x: torch.Tensor) -> Fp4Rows:
         """Write float32 tokens ``[T, K]`` in plain torch."""
-        groups = x.unflatten(1, (-1, 16))
-        amax = groups.abs().amax(-1)
-        if self.input_scale is None:
-            token_scale = amax.amax(1) / (E2M1_MAX * E4M3_MAX)
-        else:
-            token_scale = self.input_scale.expand(x.shape[0])
-        token_scale = token_scale.clamp(min=TINY.value)
-        ratio = amax / (E2M1_MAX * token_scale).unsqueeze(1)
-        bits = ratio.clamp(max=E4M3_MAX).to(torch.float8_e4m3fn)
-        scale = bits.float() * token_scale.unsqueeze(1)
-        inverse = torch.where(scale == 0, 0, 1 / scale)
-        codes = encode_e2m1_torch(groups * inverse.unsqueeze(-1))
-        return Fp4Rows(pack_e2m1_torch(codes.flatten(1)), bits.view(torch.uint8), token_scale)
+        codes, scale, token_scale = nvfp4_codes_torch(x, self.input_scale)
+        return Fp4Rows(pack_e2m1_torch(codes.flatten(1)), scale.view(torch.uint8), token_scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +94,9 @@ class ToMxfp4(Sink[Fp4Rows]):
 
     def write_torch(self, x: torch.Tensor) -> Fp4Rows:
         """Write float32 tokens ``[T, K]`` in plain torch."""
-        groups = x.unflatten(1, (-1, 32))
-        # frexp's mantissa is in [0.5, 1), so its exponent is one more than floor(log2).
-        amax = groups.abs().amax(-1)
-        exponent = torch.where(amax == 0, -127, torch.frexp(amax).exponent - 3).clamp(min=-127)
-        token_scale = x.new_ones(()) if self.input_scale is None else self.input_scale
-        scaled = torch.ldexp(groups * (1 / token_scale), -exponent.unsqueeze(-1))
-        packed = pack_e2m1_torch(encode_e2m1_torch(scaled).flatten(1))
-        bits = (exponent + 127).to(torch.uint8)
-        return Fp4Rows(packed, bits, token_scale.repeat(x.shape[0]), 32)
+        codes, exponent, token_scale = mxfp4_codes_torch(x, self.input_scale)
+        bits = (exponent + BIAS).to(torch.uint8)
+        return Fp4Rows(pack_e2m1_torch(codes.flatten(1)), bits, token_scale, 32)
 
 
 def plan_quantize_nvfp4_rows(

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 import torch
 
-from localfp4_kernels.formats.nvfp4 import E4M3_MAX
 from localfp4_kernels.launch import Plan
 from localfp4_kernels.linear.activation import Fp8Planes, Fp8Rows
 from localfp4_kernels.linear.produce import Sink, plan_produce
 from localfp4_kernels.linear.source import Rows
-from localfp4_kernels.linear.store import TINY
+from localfp4_kernels.linear.torch_quantize import fp8_values_torch
 from localfp4_kernels.target import Target
 
 BLOCK = 128
@@ -131,6 +130,5 @@ def quantize_fp8_rows_torch(x: torch.Tensor, *, blocks: bool = False) -> Fp8Rows
 
 def _quantize_torch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return E4M3 bits of float32 ``[..., K]`` and the scale of each last dimension."""
-    scale = (x.abs().amax(-1) / E4M3_MAX).clamp(min=TINY.value)
-    scaled = (x * (1 / scale).unsqueeze(-1)).clamp(-E4M3_MAX, E4M3_MAX)
-    return scaled.to(torch.float8_e4m3fn).view(torch.uint8), scale
+    values, scale = fp8_values_torch(x)
+    return values.view(torch.uint8), scale

@@ -10,9 +10,9 @@ import triton.language as tl
 
 from localfp4_kernels.formats.e2m1 import encode_e2m1
 from localfp4_kernels.formats.e4m3 import decode_e4m3, encode_e4m3
+from localfp4_kernels.linear.torch_quantize import LEAST_SCALE
 
-TINY = tl.constexpr(2.0**-100)
-"""Least scale of quantised values; its inverse, times the inverse of any E4M3, is finite."""
+TINY = tl.constexpr(LEAST_SCALE)
 
 
 @triton.jit

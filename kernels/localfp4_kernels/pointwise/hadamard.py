@@ -15,7 +15,7 @@ def plan_hadamard(x: torch.Tensor, block: int, *, target: Target) -> Plan[torch.
 
 
 def hadamard(x: torch.Tensor, block: int, *, target: Target) -> torch.Tensor:
-    """Transform blocks of neighbours as :func:`~localfp4_kernels.formats.hadamard.hadamard_torch`.
+    """Transform blocks of neighbours as ``hadamard_torch`` of ``formats.torch_hadamard`` does.
 
     Args:
         x: ``[T, K]`` of bfloat16, float16 or float32, K a multiple of ``block``; computed in

@@ -61,7 +61,7 @@ class Budget:
     @property
     def has_kernels(self) -> bool:
         """Whether kernels run, which also read weights in main memory."""
-        return self.machine.is_gpu and self.config.kernels != "torch"
+        return self.machine.is_gpu and not self.config.is_plain_torch
 
     @property
     def is_exact(self) -> bool:

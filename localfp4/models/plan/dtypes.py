@@ -27,5 +27,5 @@ def kv_cache_dtype(config: EngineConfig, machine: Machine, dtype: str) -> str:
     """
     if config.kv_cache_dtype != "auto":
         return config.kv_cache_dtype
-    runs_kernels = machine.is_gpu and config.kernels != "torch"
+    runs_kernels = machine.is_gpu and not config.is_plain_torch
     return "fp8" if runs_kernels and machine.has_fast_fp8 else dtype
