@@ -1,0 +1,1 @@
+"""Reports of evaluations, and reading them back; torch-free."""
