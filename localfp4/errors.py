@@ -29,6 +29,14 @@ class RequestError(UserError):
     """A request is malformed: an empty prompt, a parameter out of range, a missing tokenizer."""
 
 
+class CalibrationError(UserError):
+    """Text to calibrate with is missing, is not text, or is too short."""
+
+
+class EvaluationError(UserError):
+    """Nothing can be measured: a text is too short, or two evaluations have nothing in common."""
+
+
 class ChangedElsewhereError(UserError):
     """A conversation cannot be saved, since another window has gone on with it."""
 

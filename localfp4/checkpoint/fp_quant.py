@@ -2,7 +2,8 @@
 
 Source: github.com/IST-DASLab/FP-Quant. ``scales`` are bits of E4M3 per 16 weights or of E8M0 per
 32; both variants divide by ``weight_global_scale``. Padded scales come from checkpoints that
-transformers saved again.
+transformers saved again. FP-Quant always stores ``act_global_scale``: weights without it were made
+for 16-bit inputs.
 """
 
 from localfp4.checkpoint.display import shown
@@ -10,6 +11,7 @@ from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.mxfp4 import MXFP4, described_mxfp4
 from localfp4.checkpoint.nvfp4 import GROUP_SIZE, NVFP4, NVFP4_NAMES, described_nvfp4
 from localfp4.checkpoint.packed_shapes import ScaleOrder, group_size_of
+from localfp4.checkpoint.quant_config import Activations
 from localfp4.errors import CheckpointError
 
 
@@ -29,11 +31,14 @@ def fp_quant_kind(checkpoint: Checkpoint, prefix: str) -> NVFP4 | MXFP4:
         checkpoint.tensors[prefix + names.packed],
         checkpoint.tensors[prefix + names.scale],
     )
+    has_inputs = prefix + names.input_scale in checkpoint.tensors
     exact = group_size_of(packed, scale)
     if exact == GROUP_SIZE or (exact is None and _is_nvfp4(checkpoint)):
         order: ScaleOrder = "rows" if exact else "padded"
-        return described_nvfp4(checkpoint, prefix, "fp-quant", "nvfp4", order)
-    return described_mxfp4(checkpoint, prefix, "fp-quant", "mxfp4")
+        nvfp4: Activations = "nvfp4" if has_inputs else "none"
+        return described_nvfp4(checkpoint, prefix, "fp-quant", nvfp4, order)
+    mxfp4: Activations = "mxfp4" if has_inputs else "none"
+    return described_mxfp4(checkpoint, prefix, "fp-quant", mxfp4)
 
 
 def _is_nvfp4(checkpoint: Checkpoint) -> bool:

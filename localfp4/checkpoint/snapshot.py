@@ -66,7 +66,7 @@ def fetch(model: HubModel) -> Generator[LoadProgress, None, Path]:
         ModelNotFoundError: The repository cannot be had: unknown, gated, offline, disk full …
         UnsupportedModelError: It has no safetensors weights.
     """
-    failures = _failures()
+    failures = download_failures()
     try:
         look = LoadProgress(f"Looking for {model.name}")
         plan = yield from _watched(partial(_make_plan, model), lambda: look)
@@ -86,7 +86,7 @@ def cached(model: HubModel) -> Path | None:
         return None
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def download_failures() -> tuple[type[Exception], ...]:
     """Return what huggingface_hub raises when a download fails.
 
     The bases of its HTTP error are OSError and the HTTP library's own error, whose module depends
@@ -153,7 +153,7 @@ def _download(model: HubModel, plan: _Plan) -> Generator[LoadProgress, None, Pat
 def _make_plan(model: HubModel) -> _Plan:
     from huggingface_hub import snapshot_download
 
-    with _quiet():
+    with without_progress_bars():
         files = snapshot_download(
             model.repo_id,
             revision=model.revision,
@@ -176,7 +176,7 @@ def _make_plan(model: HubModel) -> _Plan:
 def _snapshot(model: HubModel, *, local_files_only: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
-    with _quiet():
+    with without_progress_bars():
         folder = snapshot_download(
             model.repo_id,
             revision=model.revision,
@@ -188,7 +188,7 @@ def _snapshot(model: HubModel, *, local_files_only: bool = False) -> Path:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """Keep huggingface_hub from drawing its own progress bars over ours."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,

@@ -73,15 +73,19 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.served.requests.append(path)
         parts = path.strip("/").split("/")
-        api = parts[:2] == ["api", "models"]
-        repo, rest = "/".join(parts[2:4] if api else parts[:2]), parts[4:] if api else parts[2:]
+        api = parts[0] == "api"
+        # Models lie at the root, data sets below a folder of their own.
+        parts = parts[2:] if api else parts[parts[0] == "datasets" :]
+        repo, rest = "/".join(parts[:2]), parts[2:]
         files = self.served.repositories.get(repo)
         if repo in ERRORS or files is None:
             self._refuse(*ERRORS.get(repo, (404, "RepoNotFound")))
-        elif rest[:1] == ["revision"] and rest[1:] not in (["main"], [COMMIT]):
+        elif rest[1:] and rest[1] not in ("main", COMMIT):
             self._refuse(404, "RevisionNotFound")
         elif api:
             self._send_json(repo, files, tree=rest[:1] == ["tree"])
+        elif "/".join(rest[2:]) not in files:
+            self._refuse(404, "EntryNotFound")
         else:
             self._send_file(repo, "/".join(rest[2:]), files, with_body=with_body)
 
@@ -97,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"type": "file", "path": path, "size": len(data), "oid": _etag(data)}
             for path, data in files.items()
         ]
-        siblings = [{"rfilename": path} for path in files]
+        siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
         info = {"_id": "1", "id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings}
         body = json.dumps(entries if tree else info).encode("utf-8")
         self.send_response(200)
