@@ -1,0 +1,1 @@
+"""Text that a model reads while it is quantised: from files, from the hub, or its own."""
