@@ -1,8 +1,12 @@
 """What is said while a model is loaded."""
 
+import io
+import os
+import shutil
+
 import pytest
 
-from localfp4.cli.progress import describe
+from localfp4.cli.progress import describe, overwrite
 from localfp4.messages import LoadProgress
 
 GB = 10**9
@@ -24,3 +28,17 @@ def test_bytes_and_their_rate(
     step: LoadProgress, before: int, elapsed_s: float, words: str
 ) -> None:
     assert describe(step, before, elapsed_s) == words
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(40, 39), (200, 78)])
+def test_a_line_stays_in_its_row(columns: int, shown: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    overwrite("x" * 300)
+    overwrite("")
+    assert terminal.getvalue() == f"\r{'x' * shown}\r\r{' ' * shown}\r"
