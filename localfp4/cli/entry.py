@@ -18,6 +18,15 @@ COMMANDS = {
     "fit": LazyCommand(
         "localfp4.cli.fit:fit", "Tell whether a model fits, and how fast it can be."
     ),
+    "quantize": LazyCommand(
+        "localfp4.cli.quantize.command:quantize", "Make a 4-bit model of a 16-bit one."
+    ),
+    "eval": LazyCommand(
+        "localfp4.cli.evaluation.command:evaluate", "Measure how good the answers of models are."
+    ),
+    "eval compare": LazyCommand(
+        "localfp4.cli.evaluation.compare:compare", "Tell whether two evaluations differ."
+    ),
     "bench": LazyCommand("localfp4.cli.bench.measure:measure", "Measure how fast models are."),
     "bench plot": LazyCommand("localfp4.cli.bench.plot:plot", "Draw runs that were measured."),
     "bench compare": LazyCommand(

@@ -1,5 +1,6 @@
 """A line on the terminal that says how far loading is, and goes away."""
 
+import shutil
 import sys
 import time
 from collections.abc import Generator
@@ -10,6 +11,7 @@ from localfp4.messages import LoadProgress
 from localfp4.text.sanitize import sanitize
 
 _WIDTH = 78
+"""Characters of the line, where the terminal has as many."""
 
 _SMALL_BYTES = 10**8
 """Below this a share says more than gigabytes with one decimal."""
@@ -75,5 +77,7 @@ def overwrite(line: str) -> None:
     """Show a line in the place of the one before, on a terminal; an empty one takes it away."""
     # With spaces: old Windows consoles know no sequence that erases.
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{line:{_WIDTH}}\r")
+        # A line that goes on in the next row could not be taken away; the last column may do so.
+        width = min(_WIDTH, shutil.get_terminal_size().columns - 1)
+        sys.stderr.write(f"\r{line[:width]:{width}}\r")
         sys.stderr.flush()

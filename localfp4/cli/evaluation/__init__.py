@@ -1,0 +1,1 @@
+"""``localfp4 eval``: how good the answers of models are."""
