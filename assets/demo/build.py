@@ -24,6 +24,7 @@ from recipe.conversation import BROAD, COPYING, Mix  # noqa: E402
 from recipe.corpus import Rows, chat_text, conversations, heldout_text, pack  # noqa: E402
 from recipe.export import export  # noqa: E402
 from recipe.model import Shape  # noqa: E402
+from recipe.quantised import write_quantised  # noqa: E402
 from recipe.tokenizer import train_tokenizer  # noqa: E402
 from recipe.train import Plan, Trainer  # noqa: E402
 
@@ -55,6 +56,9 @@ def main() -> None:
     options = _options()
     options.workdir.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
+    if options.quantise_only:
+        write_quantised(options.out, options.workdir, options.threads)
+        return
     shape = Shape()
     tokenizer = _tokenizer(options.workdir / "tokenizer.json", shape.vocab)
     plan = Plan(steps=options.steps, minutes=options.minutes)
@@ -65,6 +69,7 @@ def main() -> None:
             rows, long_rows = _rows(folder, tokenizer, stage, options.corpus)
             trainer.run(rows, long_rows, stage.batch_tokens, stage.until)
     export(trainer.network, tokenizer, options.out)
+    write_quantised(options.out, options.workdir, options.threads)
     (options.out / "heldout.txt").write_text(
         heldout_text(HELDOUT_SEED, HELDOUT_CHARACTERS), "utf-8"
     )
@@ -84,6 +89,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workdir", type=Path, default=HERE / "build")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--export-only", action="store_true", help="export the checkpoint as it is")
+    parser.add_argument(
+        "--quantise-only", action="store_true", help="make the shipped form of the original anew"
+    )
     return parser.parse_args()
 
 
