@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -92,11 +93,11 @@ def quantise(job: Job) -> Iterator[Event | Made]:
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Results:
     """Where the results of layers are, once all are there."""
 
-    def __init__(self, of_layer: Callable[[int], LayerResult]) -> None:
-        self.of_layer = of_layer
+    of_layer: Callable[[int], LayerResult]
 
 
 def _planned(opened: OpenedModel, job: Job) -> QuantisePlan:

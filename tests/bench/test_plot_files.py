@@ -18,7 +18,7 @@ from localfp4.bench.quality import Quality
 from localfp4.bench.records import Row, Series
 from localfp4.bench.workload import Case
 from localfp4.documents.files import write_file
-from localfp4.documents.pictures.library import Form, drawing
+from localfp4.documents.pictures.canvas import Form, drawing
 from localfp4.errors import UserError
 from tests.bench.study_run import BATCH_SWEEP, ENVIRONMENT, MODEL, study_run
 

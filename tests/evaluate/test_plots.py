@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from localfp4.documents.pictures.library import Form
+from localfp4.documents.pictures.canvas import Form
 from localfp4.errors import EvaluationError, UserError
 from localfp4.evaluate.plots.panels import Bars, Curves, panels
 from localfp4.evaluate.plots.write import write_figure

@@ -25,7 +25,7 @@ _MODELS, _TITLE = 42, 36
 
 
 def quality_figure(sheet: Sheet, trades: Sequence[Trade]) -> "Figure":
-    """Draw the charts of a device; call within :func:`~localfp4.documents.pictures.library.drawing`.
+    """Draw the charts of a device; call within :func:`~localfp4.documents.pictures.canvas.drawing`.
 
     Args:
         sheet: What stands above them.

@@ -29,7 +29,7 @@ its ticks), and from the last to the notes."""
 
 
 def study_figure(sheet: Sheet) -> "Figure":
-    """Draw a sheet; call within :func:`~localfp4.documents.pictures.library.drawing`."""
+    """Draw a sheet; call within :func:`~localfp4.documents.pictures.canvas.drawing`."""
     columns = list(dict.fromkeys(panel.column for panel in sheet.panels))
     rows = [one for one in QUANTITIES if any(panel.quantity == one for panel in sheet.panels)]
     swept = columns[0].axis is not None

@@ -10,7 +10,7 @@ from localfp4.bench.plots.trades import trades
 from localfp4.bench.quality import Quality
 from localfp4.bench.records import Run
 from localfp4.documents.files import write_file
-from localfp4.documents.pictures.library import Form, as_bytes, drawing
+from localfp4.documents.pictures.canvas import Form, as_bytes, drawing
 
 INSTEAD = "ask for --plot term, which needs no library"
 """What a user can do without matplotlib."""

@@ -19,7 +19,7 @@ from localfp4.cli.bench.destination import Destination
 from localfp4.cli.report_file import note
 from localfp4.documents.files import write_file
 from localfp4.documents.markdown import WIDTH
-from localfp4.documents.pictures.library import require_library
+from localfp4.documents.pictures.canvas import require_library
 
 _CARD = "card.svg"
 _NARROWEST, _LOWEST = 40, 12

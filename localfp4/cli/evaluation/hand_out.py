@@ -11,7 +11,7 @@ from localfp4.cli.bench.destination import Destination, destination
 from localfp4.cli.bench.results import terminal_width
 from localfp4.cli.report_file import note, require_writable
 from localfp4.documents.files import write_file
-from localfp4.documents.pictures.library import require_library
+from localfp4.documents.pictures.canvas import require_library
 from localfp4.errors import UserError
 from localfp4.evaluate.records import Evaluation
 from localfp4.evaluate.report.json_report import to_json

@@ -17,7 +17,7 @@ from localfp4.cli.quantize.options import chosen_recipe, recipe_options
 from localfp4.cli.quantize.progress import followed
 from localfp4.cli.quantize.report import as_object, in_words
 from localfp4.errors import RequestError
-from localfp4.quantize.export.checks import require_absent
+from localfp4.quantize.export.checks import require_absent, require_layout
 from localfp4.quantize.job import Job
 from localfp4.quantize.recipe import METHODS, Recipe
 
@@ -72,6 +72,7 @@ def quantize(model: str, out: Path | None, output: str, **options: Any) -> int:
     on where it was when the same command is given again; nothing that exists is overwritten.
     """
     recipe = chosen_recipe(options)
+    require_layout(recipe)
     locate(model)
     if options["advise"]:
         click.echo(advice_on(model, output, options))

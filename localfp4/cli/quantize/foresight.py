@@ -11,7 +11,7 @@ from localfp4.cli.chosen_machine import chosen_machine
 from localfp4.config import EngineConfig
 from localfp4.models.opened import OpenedModel, open_model
 from localfp4.models.plan import Machine
-from localfp4.quantize.export.checks import require_absent, require_layout, require_sixteen_bits
+from localfp4.quantize.export.checks import require_absent, require_sixteen_bits
 from localfp4.quantize.planning.advice_words import (
     advice_as_object,
     advice_in_words,
@@ -55,7 +55,6 @@ def needs_of(
     """
     opened, where, machine = _opened(model, options)
     require_sixteen_bits(opened, model)
-    require_layout(recipe)
     require_absent(out)
     limit = options["vram_limit"]
     plan = quantise_plan(

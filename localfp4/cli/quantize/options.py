@@ -149,11 +149,6 @@ def chosen_recipe(options: Mapping[str, Any]) -> Recipe:
             "use --scales sweep."
         )
     export = options["export"] or ("fp-quant" if method.rotates else "compressed-tensors")
-    if (export == "fp-quant") != method.rotates:
-        raise click.UsageError(
-            "--method mr-gptq and --export fp-quant belong together: the other layouts have no "
-            "place for a rotation of inputs, and this one demands it."
-        )
     rotation = int(options["rotation"] or _ROTATIONS[form]) if method.rotates else 0
     rounding = Rounding(
         method.solver,

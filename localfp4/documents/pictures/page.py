@@ -3,7 +3,7 @@
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from localfp4.documents.pictures.library import new_figure
+from localfp4.documents.pictures.canvas import new_figure
 from localfp4.documents.pictures.look import GREY
 
 if TYPE_CHECKING:

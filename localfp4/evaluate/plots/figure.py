@@ -34,7 +34,7 @@ _TITLE, _PAGE_TITLE = 56, 80
 
 
 def evaluation_figure(evaluation: Evaluation) -> "Figure":
-    """Draw an evaluation; call within :func:`~localfp4.documents.pictures.library.drawing`.
+    """Draw an evaluation; call within :func:`~localfp4.documents.pictures.canvas.drawing`.
 
     Args:
         evaluation: With at least one panel to draw.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from localfp4.documents.files import write_file
-from localfp4.documents.pictures.library import Form, as_bytes, drawing
+from localfp4.documents.pictures.canvas import Form, as_bytes, drawing
 from localfp4.errors import EvaluationError
 from localfp4.evaluate.plots.figure import evaluation_figure
 from localfp4.evaluate.plots.panels import panels
