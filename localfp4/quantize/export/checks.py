@@ -54,7 +54,7 @@ def require_layout(recipe: Recipe) -> None:
     """
     if recipe.rotation and recipe.export != "fp-quant":
         raise UserError(
-            f"Rotated weights, as of mr-gptq, need inputs that are rotated, too, which {recipe.export} "
+            f"Rotated weights of mr-gptq need inputs that are rotated, too, which {recipe.export} "
             "files cannot say; take --export fp-quant, or a method that does not rotate, such as gptq."
         )
     if recipe.export == "fp-quant" and not recipe.rotation:
