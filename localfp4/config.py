@@ -149,7 +149,8 @@ class SamplingParams:
     """How the next token is chosen and when an answer ends.
 
     Attributes:
-        max_tokens: Most tokens to generate; ``None`` lets the answer fill the context.
+        max_tokens: Most tokens to generate; ``None`` lets the answer fill the context. 0 is for
+            prompts of which nothing but log-probabilities is wanted.
         temperature: 0 is greedy; higher is more varied.
         top_k: Keep only the k most probable tokens; 0 keeps all.
         top_p: Keep the smallest set of tokens whose probabilities reach this sum.
@@ -190,7 +191,7 @@ class SamplingParams:
             )
             value = getattr(self, name)
             self._check(name, _is(value, kind) or (value is None and name in _OPTIONAL), what)
-        self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 1, "at least 1")
+        self._check("max_tokens", self.max_tokens is None or self.max_tokens >= 0, "at least 1")
         self._check("temperature", 0 <= self.temperature <= 100, "between 0 and 100")
         self._check("top_k", self.top_k >= 0, "0 (off) or more")
         self._check("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
@@ -216,6 +217,14 @@ class SamplingParams:
         self._check(
             "logprobs", self.logprobs is None or 0 <= self.logprobs <= 100, "between 0 and 100"
         )
+
+    def check_answers(self) -> None:
+        """Refuse to generate nothing.
+
+        Raises:
+            RequestError: There is no room for an answer.
+        """
+        self._check("max_tokens", self.max_tokens != 0, "at least 1")
 
     def _check(self, name: str, fine: bool, rule: str) -> None:
         if not fine:

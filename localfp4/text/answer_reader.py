@@ -5,12 +5,24 @@ from collections.abc import Mapping, Sequence
 from localfp4.text.conversation import Part
 from localfp4.text.detokenizer import Detokenizer
 from localfp4.text.parsers.choose import AnswerFormat
-from localfp4.text.parsers.parser import AnswerParser, Content, Opening, Piece, Tools, joined
+from localfp4.text.parsers.parser import (
+    AnswerParser,
+    Content,
+    Opening,
+    Piece,
+    Reasoning,
+    Tools,
+    joined,
+)
 from localfp4.text.tokenizer import Tokenizer
 
 
 class AnswerReader:
-    """Reads one answer, token by token."""
+    """Reads one answer, token by token.
+
+    Attributes:
+        reasoning_tokens: How many brought text that was thought; control tokens are not counted.
+    """
 
     def __init__(
         self,
@@ -28,6 +40,9 @@ class AnswerReader:
         self._detokenizer = detokenizer
         self._parser = parser
         self._markers = markers or {}
+        self.reasoning_tokens = 0
+        self._undecided = 0
+        """Tokens all of whose text is held back, and which may be thought or not."""
 
     def add(self, token_id: int) -> list[Piece]:
         """Return the pieces that a token completes."""
@@ -36,16 +51,27 @@ class AnswerReader:
             return [Content(text)] if text else []
         marker = self._markers.get(token_id)
         if marker is None:
-            return joined(self._parser.text(self._detokenizer.add(token_id)))
+            self._undecided += 1
+            return self._counted(joined(self._parser.text(self._detokenizer.add(token_id))))
         rest = self._parser.text(self._detokenizer.flush())
-        return joined([*rest, *self._parser.mark(marker)])
+        pieces = self._counted(joined([*rest, *self._parser.mark(marker)]))
+        self._undecided = 0
+        return pieces
 
     def end(self) -> list[Piece]:
         """Return what is still held back."""
         rest = self._detokenizer.flush()
         if self._parser is None:
             return joined([Content(rest)])
-        return joined([*self._parser.text(rest), *self._parser.end()])
+        return self._counted(joined([*self._parser.text(rest), *self._parser.end()]))
+
+    def _counted(self, pieces: list[Piece]) -> list[Piece]:
+        """Note what the tokens were whose text has come."""
+        if pieces:
+            if isinstance(pieces[0], Reasoning):
+                self.reasoning_tokens += self._undecided
+            self._undecided = 0
+        return pieces
 
 
 def chat_reader(
@@ -67,10 +93,21 @@ def chat_reader(
     detokenizer = tokenizer.detokenizer(after=() if within is None else prompt)
     if answer_format is None:
         return AnswerReader(detokenizer)
-    markers = answer_format.markers
+    opening = opening_of(tokenizer, answer_format, prompt, within)
+    parser = answer_format.make_parser(tools, opening)
+    return AnswerReader(detokenizer, parser, answer_format.markers)
+
+
+def opening_of(
+    tokenizer: Tokenizer,
+    answer_format: AnswerFormat | None,
+    prompt: Sequence[int],
+    within: Part | None = None,
+) -> Opening:
+    """Return where in an answer a prompt ends; the arguments are those of :func:`chat_reader`."""
+    markers = answer_format.markers if answer_format is not None else {}
     last = next((n for n in reversed(range(len(prompt))) if prompt[n] in markers), None)
     token = None if last is None or within == "content" else markers[prompt[last]]
     if within is None and last is not None and tokenizer.decode(prompt[last + 1 :]).strip():
         token = None
-    parser = answer_format.make_parser(tools, Opening(token, within))
-    return AnswerReader(detokenizer, parser, markers)
+    return Opening(token, within)

@@ -35,7 +35,7 @@ class ControlTokens:
         self.spellings = {
             token_id: text
             for token_id, text in tokenizer.added_tokens.items()
-            if tokenizer.is_special(token_id) or not _is_plain(text) or text in template
+            if tokenizer.is_special(token_id) or not is_plain(text) or text in template
         }
         ends = {end for text in self.spellings.values() for end in (text[0], text[-1])}
         self.ends = frozenset(end for end in ends if not end.isspace())
@@ -113,6 +113,6 @@ class ControlTokens:
         return self._tokenizer.without(self.spellings.keys())
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Say whether an added token is mere text: words, white space, HTML."""
     return bool(re.fullmatch(r"[\w\s▁]+", text) or _HTML.fullmatch(text))

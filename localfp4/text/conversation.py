@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from localfp4.errors import RequestError
 from localfp4.text.tokenizer import without_surrogates
+from localfp4.text.tools_in_words import knows_tools, tell_of_tools
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 """Templates write a role out between control tokens, so it cannot be any text."""
@@ -88,6 +89,8 @@ class Conversation:
         messages = [_normal(message, template) for message in self.messages]
         if "tool_responses" in template and not _KNOWS_TOOL_TURNS.search(template):
             messages = _with_tool_responses(messages)
+        if not knows_tools(template, known):
+            messages = tell_of_tools(messages, self.tools)
         variables = {
             "messages": messages,
             "tools": list(self.tools) or None,

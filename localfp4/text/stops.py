@@ -13,10 +13,14 @@ class StopStrings:
 
     An Aho-Corasick automaton: each character costs constant time on average, however many stop
     strings there are.
+
+    Attributes:
+        found: The stop string that won; ``None`` before there is one.
     """
 
     def __init__(self, stops: Iterable[str]) -> None:
         """Prepare to look for ``stops``, which are not empty strings."""
+        self.found: str | None = None
         self._children: list[dict[str, int]] = [{}]
         self._depth = [0]
         self._match_length = [0]
@@ -25,7 +29,6 @@ class StopStrings:
         self._fallback = self._link()
         self._state = 0
         self._held = ""
-        self._hit = False
 
     def add(self, text: str) -> tuple[str, bool]:
         """Take the next piece of text.
@@ -34,13 +37,13 @@ class StopStrings:
             The text that is certainly before any stop string, and whether one was found. Once
             it was, all further text is dropped.
         """
-        if self._hit:
+        if self.found is not None:
             return "", True
         window = self._held + text
         for index, char in enumerate(text, start=len(self._held) + 1):
             self._state = self._next(self._state, char)
             if length := self._match_length[self._state]:
-                self._hit, self._held = True, ""
+                self.found, self._held = window[index - length : index], ""
                 return window[: index - length], True
         safe = len(window) - self._depth[self._state]
         self._held = window[safe:]

@@ -20,6 +20,7 @@ from localfp4.text.sanitize import sanitize
 from localfp4.text.seam import Seam
 from localfp4.text.template_files import DEFAULT, find_templates
 from localfp4.text.tokenizer import without_surrogates
+from localfp4.text.tools_in_words import knows_tools
 
 _FOR_TOOLS = "tool_use"
 _LONGEST_REASON = 300
@@ -80,6 +81,11 @@ class ChatTemplate:
     def reads(self, *names: str) -> bool:
         """Say whether a template reads one of some variables."""
         return any(not known.isdisjoint(names) for known in self._names.values())
+
+    @property
+    def knows_tools(self) -> bool:
+        """Whether a template has words of its own for tools."""
+        return any(knows_tools(source, self._names[name]) for name, source in self._sources.items())
 
     def spells(self, token: str) -> bool:
         """Say whether a template writes out ``token``."""

@@ -168,17 +168,30 @@ class Tokenizer:
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
     def spelling(self, token_id: int) -> str:
-        """Return what one token spells within a text.
+        """Return what one token spells within a text; bytes that are no character are U+FFFD."""
+        return self.raw(token_id).decode(errors="replace")
 
-        Control tokens have their names, bytes that are no character alone are U+FFFD, and ids
-        outside the vocabulary spell nothing.
+    def raw(self, token_id: int) -> bytes:
+        """Return the bytes that one token stands for within a text.
+
+        Control tokens have their names, and ids outside the vocabulary stand for nothing.
         """
-        if token_id in self._added:
-            return self._added[token_id]
+        if token_id in self._special_ids:
+            return self._added[token_id].encode()
         if self._texts is None:
-            return self.decode([token_id])
-        text = self._texts[False][token_id]
-        return text.decode(errors="replace") if isinstance(text, bytes) else text or ""
+            return self.decode([token_id]).encode()
+        return self._texts[False].bytes_of(token_id, first=False) or b""
+
+    @property
+    def is_bytewise(self) -> bool:
+        """Whether each token stands for some bytes, whatever its neighbours are."""
+        return self._texts is not None
+
+    @property
+    def drops_first_blank(self) -> bool:
+        """Whether a text loses a blank at its beginning, which its first token has in addition."""
+        pieces = None if self._texts is None else self._texts[False].pieces
+        return pieces is not None and bool(pieces.first_drops or pieces.strip_count)
 
     def count(self, text: str) -> int:
         """Return how many tokens a text has, without what is put around every text."""

@@ -51,10 +51,10 @@ def test_reasoning_is_taken_out_of_an_answers_text(
 @pytest.mark.parametrize(
     ("template", "given"),
     [
-        ("{{ call.function.arguments | tojson + 'x' }}", {"city": "K"}),
-        ("{{ call['function']['arguments'] }}", {"city": "K"}),
-        ("{{ call['function']['arguments'] + '\\n' }}", '{"city": "K"}'),
-        ("{{ call.arguments ~ '\\n' }}", '{"city": "K"}'),
+        ("tool_calls: {{ call.function.arguments | tojson + 'x' }}", {"city": "K"}),
+        ("tool_calls: {{ call['function']['arguments'] }}", {"city": "K"}),
+        ("tool_calls: {{ call['function']['arguments'] + '\\n' }}", '{"city": "K"}'),
+        ("tool_calls: {{ call.arguments ~ '\\n' }}", '{"city": "K"}'),
     ],
 )
 def test_arguments_are_objects_unless_a_template_joins_them(

@@ -19,6 +19,7 @@ from localfp4.text.parsers.parser import (
     Reasoning,
     Tools,
     joined,
+    make_call,
 )
 from localfp4.text.pieces import _BYTE_OF
 from localfp4.text.template import ChatTemplate
@@ -236,8 +237,32 @@ def test_seed_oss_has_tags_of_its_own() -> None:
 
 
 def test_a_vocabulary_without_markup_has_no_protocol() -> None:
-    template = ChatTemplate({"default": "{{ messages[0].content }} <think>"}, process())
+    template = ChatTemplate({"default": "{{ messages[0].content }} {{ tools }} <think>"}, process())
     assert parser_for(Tokenizer(build_byte_level(added=False)), template) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "pieces"),
+    [
+        ('{"name": "weather", "arguments": {"city": "Köln"}}', [WEATHER_CALL]),
+        ('\n{"name": "weather", "arguments": {"city": "Köln"}}\n' * 2, [WEATHER_CALL] * 2),
+        ('{"name": "unknown", "arguments": {}}', None),
+        ('{"answer": 42}', None),
+        ("{ it rains }", None),
+        ("It rains.\n", None),
+        ("", []),
+    ],
+)
+def test_a_model_whose_template_knows_no_tools_writes_calls_as_json(
+    answer: str, pieces: list[Piece] | None
+) -> None:
+    template = ChatTemplate({"default": "{{ messages[0].content }}"}, process())
+    tokenizer = Tokenizer(build_byte_level(added=False))
+    read = chat_reader(
+        tokenizer, parser_for(tokenizer, template), Tools.from_schemas([WEATHER]), ()
+    )
+    found = joined([piece for one in tokenizer.encode(answer) for piece in read.add(one)])
+    assert joined([*found, *read.end()]) == ([Content(answer)] if pieces is None else pieces)
 
 
 @pytest.mark.parametrize(
@@ -255,3 +280,10 @@ def test_malformed_tools_read_arguments_as_text(tools: list[dict[str, Any]]) -> 
     known = Tools.from_schemas(tools)
     assert known.value("weather", "days", "3") == "3"
     assert json.loads(json.dumps(dict(known.parameters))) == known.parameters
+
+
+def test_arguments_are_json_that_every_client_reads() -> None:
+    """Python reads and writes more: numbers that JSON has not, and halves of characters."""
+    assert make_call("weather", '{"days": NaN}') is None
+    assert make_call("weather", '{"days": 1e999}') is None
+    assert make_call("weather", r'{"city": "\ud83d"}') == Call("weather", '{"city": "\ufffd"}')

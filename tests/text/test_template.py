@@ -169,12 +169,24 @@ def _render(
     return template.render(conversation, {"bos_token": "<s>", "eos_token": "</s>"}).plain
 
 
+COMPARED = [
+    (name, tools, conversation)
+    for name in TEMPLATES
+    for tools in (None, TOOLS)
+    for conversation in CONVERSATIONS
+    # A template without tools: they are told in words here, and dropped there.
+    if name != "controls" or not (tools or conversation == "tool call")
+]
+
+
 @pytest.mark.parity
-@pytest.mark.parametrize("conversation", CONVERSATIONS)
-@pytest.mark.parametrize("tools", [None, TOOLS], ids=["no tools", "tools"])
 @pytest.mark.parametrize("prompt", [True, False], ids=["prompt", "no prompt"])
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize(("name", "tools", "conversation"), COMPARED)
 def test_equals_transformers(name: str, prompt: bool, tools: Any, conversation: str) -> None:
+    if name == "controls" and (tools or conversation == "tool call"):
+        pytest.skip(
+            "a template without tools: they are told in words, where transformers drops them"
+        )
     messages = CONVERSATIONS[conversation]
     kwargs = {"add_generation_prompt": prompt, "enable_thinking": False}
     expected = _oracle(TEMPLATES[name], messages, tools=tools, **kwargs)

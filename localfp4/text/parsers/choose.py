@@ -6,12 +6,14 @@ Never by its name: fine-tunes keep their base's name and change its protocol.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from localfp4.messages import Thinks
 from localfp4.text.parsers import gemma4, glm, harmony, llama3, mistral
 from localfp4.text.parsers.hermes import read_hermes
 from localfp4.text.parsers.lfm2 import read_lfm2
 from localfp4.text.parsers.parser import AnswerParser, Opening, Tools
+from localfp4.text.parsers.plain_json import PlainJsonParser
 from localfp4.text.parsers.qwen_xml import read_qwen_xml
 from localfp4.text.parsers.tagged import Region, TaggedParser
 from localfp4.text.template import ChatTemplate
@@ -25,29 +27,49 @@ _REASONING = (
 )
 
 
+CallStyle = Literal[
+    "gemma4",
+    "glm",
+    "harmony",
+    "hermes",
+    "lfm2",
+    "llama3",
+    "mistral",
+    "mistral_list",
+    "plain_json",
+    "qwen_xml",
+    "seed",
+]
+"""The ways to write tool calls that there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Calls:
     """A way to write tool calls.
 
     Attributes:
+        style: Its name.
         region: Where they stand.
         inside: Control tokens that may stand there, too.
         spelled: What the template then writes; tells apart protocols with the same tokens.
     """
 
+    style: CallStyle
     region: Region
     inside: Sequence[str] = ()
     spelled: str = ""
 
 
 _CALLS = (
-    _Calls(Region("<|tool_call>", "<tool_call|>", gemma4.read_gemma4), [gemma4.QUOTE]),
-    _Calls(Region("[TOOL_CALLS]", "", mistral.read_mistral), mistral.INSIDE),
-    _Calls(Region("<|tool_call_start|>", "<|tool_call_end|>", read_lfm2)),
-    _Calls(Region("<seed:tool_call>", "</seed:tool_call>", read_qwen_xml)),
-    _Calls(Region("<tool_call>", "</tool_call>", read_qwen_xml), spelled="<function="),
-    _Calls(Region("<tool_call>", "</tool_call>", glm.read_glm), glm.INSIDE, spelled="<arg_key>"),
-    _Calls(Region("<tool_call>", "</tool_call>", read_hermes)),
+    _Calls("gemma4", Region("<|tool_call>", "<tool_call|>", gemma4.read_gemma4), [gemma4.QUOTE]),
+    _Calls("mistral", Region("[TOOL_CALLS]", "", mistral.read_mistral), mistral.INSIDE),
+    _Calls("lfm2", Region("<|tool_call_start|>", "<|tool_call_end|>", read_lfm2)),
+    _Calls("seed", Region("<seed:tool_call>", "</seed:tool_call>", read_qwen_xml)),
+    _Calls("qwen_xml", Region("<tool_call>", "</tool_call>", read_qwen_xml), spelled="<function="),
+    _Calls(
+        "glm", Region("<tool_call>", "</tool_call>", glm.read_glm), glm.INSIDE, spelled="<arg_key>"
+    ),
+    _Calls("hermes", Region("<tool_call>", "</tool_call>", read_hermes)),
 )
 
 
@@ -59,28 +81,38 @@ class AnswerFormat:
         markers: The control tokens that matter to it, by id.
         make_parser: Starts an answer, given the tools and where in an answer the prompt ends.
         reasoning: What it encloses thoughts in; empty where it has another way, or none.
+        calls: How it writes tool calls; ``None`` where it does not.
     """
 
     markers: Mapping[int, str]
     make_parser: Callable[[Tools, Opening], AnswerParser]
     reasoning: Sequence[Region] = ()
+    calls: CallStyle | None = None
 
 
 def parser_for(tokenizer: Tokenizer, template: ChatTemplate) -> AnswerFormat | None:
-    """Return the protocol of a model; ``None`` where its answers are plain text."""
+    """Return the protocol of a model; ``None`` where its answers are plain text.
+
+    A model whose template knows no tools is told of them in words, and writes calls as plain JSON.
+    """
     known = {text: token_id for token_id, text in tokenizer.added_tokens.items()}
     if {harmony.START, harmony.CHANNEL, harmony.MESSAGE} <= known.keys():
-        return _format(known, harmony.MARKERS, harmony.HarmonyParser)
+        return _format(known, harmony.MARKERS, harmony.HarmonyParser, calls="harmony")
     reasoning = [region for region in _REASONING if {region.opens, region.closes} <= known.keys()]
     calls = next((calls for calls in _CALLS if _fits(calls, known, template)), None)
+    if calls is None and not template.knows_tools:
+        tokens = [token for region in reasoning for token in (region.opens, region.closes)]
+        make_plain = partial(PlainJsonParser, reasoning)
+        return _format(known, tokens, make_plain, reasoning, "plain_json")
     if calls is None and not reasoning:
         if llama3.PYTHON_TAG not in known:
             return None
-        return _format(known, [llama3.PYTHON_TAG], llama3.Llama3Parser)
+        return _format(known, [llama3.PYTHON_TAG], llama3.Llama3Parser, calls="llama3")
     tokens = [token for region in reasoning for token in (region.opens, region.closes)]
     if calls is not None:
         tokens += [calls.region.opens, calls.region.closes, *calls.inside]
-    return _format(known, tokens, partial(_tagged, reasoning, calls), reasoning)
+    make_parser = partial(_tagged, reasoning, calls)
+    return _format(known, tokens, make_parser, reasoning, _style(calls, known))
 
 
 def thinks(template: ChatTemplate, answers: AnswerFormat | None) -> Thinks:
@@ -106,9 +138,18 @@ def _format(
     tokens: Sequence[str],
     make_parser: Callable[[Tools, Opening], AnswerParser],
     reasoning: Sequence[Region] = (),
+    calls: CallStyle | None = None,
 ) -> AnswerFormat:
     markers = {known[token]: token for token in tokens if token in known}
-    return AnswerFormat(markers, make_parser, reasoning)
+    return AnswerFormat(markers, make_parser, reasoning, calls)
+
+
+def _style(calls: _Calls | None, known: Mapping[str, int]) -> CallStyle | None:
+    """Name a way to write calls; Mistral's older one does without a token before arguments."""
+    if calls is None:
+        return None
+    is_list = calls.style == "mistral" and mistral.ARGUMENTS not in known
+    return "mistral_list" if is_list else calls.style
 
 
 def _tagged(

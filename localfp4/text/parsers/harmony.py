@@ -20,7 +20,8 @@ from localfp4.text.parsers.parser import (
 )
 
 START, CHANNEL, CONSTRAIN, MESSAGE = "<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"
-ENDS = ("<|end|>", "<|call|>", "<|return|>")
+END = "<|end|>"
+ENDS = (END, "<|call|>", "<|return|>")
 MARKERS = (START, CHANNEL, CONSTRAIN, MESSAGE, *ENDS)
 
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")

@@ -8,7 +8,8 @@ import re
 
 from localfp4.text.parsers.parser import Call, Tools, calls_in, loads, make_call
 
-INSIDE = ("[CALL_ID]", "[ARGS]")
+CALLS, CALL_ID, ARGUMENTS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
+INSIDE = (CALL_ID, ARGUMENTS)
 
 _NAMED = re.compile(r"\s*([^\[\]{}]+?)(?:\[CALL_ID\][^\[]*)?\[ARGS\](.*)", re.DOTALL)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from localfp4.text.conversation import Part
+from localfp4.text.tokenizer import without_surrogates
 
 
 @dataclass(slots=True)
@@ -105,9 +106,10 @@ def make_call(name: Any, arguments: Any) -> Call | None:
     if not isinstance(name, str) or not name.strip() or not isinstance(arguments, dict):
         return None
     try:
-        return Call(name.strip(), json.dumps(arguments, ensure_ascii=False))
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
         return None
+    return Call(name.strip(), without_surrogates(text))
 
 
 def calls_in(value: Any) -> list[Call] | None:
