@@ -1,6 +1,6 @@
 """localfp4: chat with 4-bit models on your own PC.
 
-``LLM``, ``SamplingParams`` and ``Completion`` are loaded on first use, so that importing the
+``LLM``, ``SamplingParams``, ``Constraint`` and ``Completion`` are loaded on first use, so that importing the
 package costs no torch.
 """
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from localfp4.config import SamplingParams
     from localfp4.llm import LLM
-    from localfp4.messages import Completion
+    from localfp4.messages import Completion, Constraint
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "Completion", "SamplingParams", "__version__"]
+__all__ = ["LLM", "Completion", "Constraint", "SamplingParams", "__version__"]
 
 _HOME = {
     "LLM": "localfp4.llm",
     "SamplingParams": "localfp4.config",
     "Completion": "localfp4.messages",
+    "Constraint": "localfp4.messages",
 }
 
 

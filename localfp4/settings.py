@@ -165,7 +165,7 @@ class _Reader:
     def _sampling(self, section: Mapping[str, Any]) -> dict[str, Any]:
         self._check_names("sampling", section, _SAMPLING)
         try:
-            SamplingParams(**section)
+            SamplingParams(**section).check_answers()
         except RequestError as error:
             raise self._error(f"has in [sampling]: {error}".removesuffix(".")) from error
         return {"sampling": dict(section)}

@@ -17,7 +17,7 @@ WRONG_SAMPLING: list[dict[str, Any]] = [
     {"top_k": None},
     {"top_p": 0},
     {"min_p": 1.1},
-    {"max_tokens": 0},
+    {"max_tokens": -1},
     {"seed": "3"},
     {"repetition_penalty": 0},
     {"presence_penalty": float("inf")},
@@ -40,6 +40,13 @@ def test_wrong_sampling_is_named(wrong: dict[str, Any]) -> None:
     [name] = wrong
     with pytest.raises(RequestError, match=rf"^{name} must be .*, not .*\.$"):
         SamplingParams(**wrong)
+
+
+def test_no_answer_is_refused_where_one_is_wanted() -> None:
+    SamplingParams().check_answers()
+    SamplingParams(max_tokens=1).check_answers()
+    with pytest.raises(RequestError, match=r"^max_tokens must be at least 1, not 0\.$"):
+        SamplingParams(max_tokens=0).check_answers()
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from localfp4 import LLM, Completion, SamplingParams
+from localfp4 import LLM, Completion, Constraint, SamplingParams
 from localfp4.engine.scheduler import Scheduler
 from localfp4.errors import RequestError, UserError
 from localfp4.messages import Delta, Finished, Started
@@ -146,6 +146,19 @@ def test_streams_and_calls_may_overlap(llm: LLM) -> None:
     assert "".join(piece.text for piece in got_second) == other.text
 
 
+def test_answers_follow_a_form(llm: LLM) -> None:
+    params = SamplingParams(max_tokens=64, seed=1)
+    colour = Constraint("choice", '["red", "green"]')
+    [answer] = llm.chat(CHAT, params, constraint=colour)
+    assert (answer.text in ("red", "green"), answer.finish_reason) == (True, "stop")
+    digits = Constraint("regex", "[0-9]{3}")
+    for answer in llm.generate(["The", "It"], params, constraint=digits):
+        assert len(answer.text) == 3
+        assert answer.text.isdecimal()
+    with pytest.raises(RequestError, match="not JSON"):
+        llm.generate("The", params, constraint=Constraint("json_schema", "{"))
+
+
 def test_scores_are_the_gathered_log_softmax_of_the_logits(llm: LLM) -> None:
     ids = [(7 * n) % 256 for n in range(150)]
     logits = llm.logits(ids)
@@ -247,6 +260,10 @@ def test_the_models_end_token_ends_unless_ignored(llm: LLM) -> None:
         (lambda llm: llm.generate(["a", "b"], [GREEDY]), "2 prompts came with 1"),
         (lambda llm: llm.generate("a", {"temperature": 0}), "SamplingParams"),
         (lambda llm: llm.generate("a", 0.5), "SamplingParams"),
+        (
+            lambda llm: llm.generate("a", SamplingParams(max_tokens=0)),
+            "max_tokens must be at least 1, not 0",
+        ),
         (lambda llm: llm.chat([]), "empty"),
         (lambda llm: llm.chat("Hello"), "list of messages"),
         (lambda llm: llm.chat(["Hello"]), "list of messages"),
@@ -341,9 +358,14 @@ def test_everything_runs_on_token_ids_without_a_tokenizer(fixtures: Path) -> Non
             llm.generate("Hello")
 
 
-def test_conversations_come_with_tools_and_a_wish_to_think(llm: LLM) -> None:
+def test_tools_are_told_in_words_where_the_template_knows_none(llm: LLM) -> None:
     tools = [{"type": "function", "function": {"name": "weather"}}]
-    [answer] = llm.chat(CHAT, GREEDY, tools=tools, thinking=False, reasoning_effort="low")
+    with pytest.raises(RequestError, match=r"The prompt has [23]\d\d tokens"):  # one a character
+        llm.chat(CHAT, GREEDY, tools=tools)
+
+
+def test_conversations_come_with_a_wish_to_think(llm: LLM) -> None:
+    [answer] = llm.chat(CHAT, GREEDY, thinking=False, reasoning_effort="low")
     assert answer == llm.chat(CHAT, GREEDY)[0]  # the template knows neither
     assert (answer.reasoning, answer.tool_calls) == ("", [])
     pieces = [delta.text for delta in llm.stream(CHAT, GREEDY, thinking=True)]

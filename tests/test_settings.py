@@ -91,6 +91,7 @@ WRONG = {
     "[chat]\ntheme = true\n": "has theme = True in [chat]; it must be text in quotes.",
     "[chat]\nreasoning_effort = 'lots'\n": 'must be "low" or "medium" or "high".',
     "[sampling]\ntop_p = 2\n": "has in [sampling]: top_p must be above 0 and at most 1, not 2.",
+    "[sampling]\nmax_tokens = 0\n": "has in [sampling]: max_tokens must be at least 1, not 0.",
     "[sampling]\ntop_k = 'all'\n": "top_k must be a whole number, not 'all'.",
     "[sampling]\nstop = ['x']\n": "has stop in [sampling], which means nothing",
     "[models]\nfolders = 'D:/models'\n": 'must be a list of folders, ["D:/models"].',

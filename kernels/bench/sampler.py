@@ -1,4 +1,4 @@
-"""Choosing tokens: greedy, free, and with all limits, bound by reading the logits.
+"""Choosing tokens: masked, greedy, free, and with all limits, bound by reading the logits.
 
 python kernels/bench/sampler.py --match greedy
 """
@@ -12,12 +12,14 @@ from _bench import Bench, Case, Result, run
 
 from localfp4_kernels.sampling.choose import RowParams, choose_torch, plan_choose
 from localfp4_kernels.sampling.greedy import choose_greedily_torch, plan_choose_greedily
+from localfp4_kernels.sampling.mask import TokenMasks, mask_tokens_torch, plan_mask_tokens
 
 
 def cases(bench: Bench) -> Iterator[Case]:
     for vocab in sorted({shape.vocab for shape in bench.models.values()}):
         for rows in bench.pick(1, 8, 64):
             words = f"{vocab} logits, rows {rows}"
+            yield Case("mask_tokens", words, partial(_mask, bench, rows, vocab))
             yield Case("choose_greedily", words, partial(_greedy, bench, rows, vocab))
             for name, limits in LIMITS.items():
                 yield Case(f"choose {name}", words, partial(_draw, bench, rows, vocab, limits))
@@ -34,6 +36,20 @@ LIMITS = {
 def _logits(bench: Bench, rows: int, vocab: int) -> torch.Tensor:
     """Return logits about as peaked as a model's."""
     return 4 * torch.randn(rows, vocab, device=bench.device)
+
+
+def _mask(bench: Bench, rows: int, vocab: int) -> Result:
+    logits = _logits(bench, rows, vocab)
+    words = torch.randint(
+        -(2**31), 2**31, (rows, -(-vocab // 32)), dtype=torch.int32, device=bench.device
+    )
+    masks = TokenMasks(torch.arange(rows, device=bench.device), words)
+    expected = mask_tokens_torch(logits.clone(), masks)
+    # Masking once more changes nothing, so that one tensor serves every repetition.
+    plan = plan_mask_tokens(logits, masks, target=bench.target)
+    error = float((plan.run() != expected).double().mean())
+    beside = bench.others(torch=lambda: mask_tokens_torch(logits, masks))
+    return bench.streamed(plan.run, 2 * logits.nbytes + words.nbytes, error, beside)
 
 
 def _greedy(bench: Bench, rows: int, vocab: int) -> Result:

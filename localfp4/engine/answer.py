@@ -1,15 +1,25 @@
 """What the front end sees of a sequence: pieces of its text, log-probabilities and timings."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from localfp4.engine.prompt_scores import PromptScores
 from localfp4.engine.sequence import Sequence as Running
-from localfp4.messages import Delta, Event, Finished, FinishReason, TokenLogprob, ToolCall
+from localfp4.messages import (
+    Delta,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    TokenLogprob,
+    ToolCall,
+)
 from localfp4.runner.sampler import Sampled
 from localfp4.text.answer_reader import AnswerReader
 from localfp4.text.parsers.parser import Call, Content, Piece, Reasoning
 from localfp4.text.stops import StopStrings
+from localfp4.text.token_names import TokenNames
 
 
 @dataclass(slots=True)
@@ -23,9 +33,12 @@ class Answer:
             there are none.
         clock: Returns seconds.
         arrived_s: When the request came.
+        began_s: When its prompt began to be computed.
         first_token_s: When its first token came.
         calls: How many tools it has called.
         names: What tokens spell, one by one; ``None`` where the model has no tokenizer.
+        scores: Those of the prompt, where they are asked for and have not been handed out.
+        end_logprob: Of the end token, where log-probabilities are asked for.
     """
 
     sequence: Running
@@ -33,9 +46,17 @@ class Answer:
     stops: StopStrings | None
     clock: Callable[[], float]
     arrived_s: float
+    began_s: float | None = field(default=None)
     first_token_s: float | None = field(default=None)
     calls: int = field(default=0)
-    names: Mapping[int, str] | None = field(default=None)
+    names: TokenNames | None = field(default=None)
+    scores: PromptScores | None = field(default=None)
+    end_logprob: TokenLogprob | None = field(default=None)
+
+    def begin(self, now_s: float) -> None:
+        """Note that its prompt is being computed; only the first time counts."""
+        if self.began_s is None:
+            self.began_s = now_s
 
     def add(self, sampled: Sampled) -> Delta:
         """Append a chosen token to the sequence and return the piece of text it completes."""
@@ -44,6 +65,7 @@ class Answer:
             self.first_token_s = self.clock()
         sequence.append(sampled.token_id)
         if sequence.finished == "stop":
+            self.end_logprob = self._spelled(sampled.logprob)
             return self._delta(self._rest())
         pieces = [] if reader is None else reader.add(sampled.token_id)
         if sequence.finished is not None:
@@ -57,10 +79,13 @@ class Answer:
         is_empty = not (rest.text or rest.reasoning or rest.tool_calls)
         return [*([] if is_empty else [rest]), self.finish()]
 
-    def finish(self) -> Finished:
-        """Return the closing event of a finished sequence."""
+    def finish(self) -> Finished | Failed:
+        """Return the closing event of a finished sequence; one that left its form has failed."""
         sequence, now = self.sequence, self.clock()
+        if sequence.guide is not None and sequence.guide.failure is not None:
+            return Failed(sequence.id, sequence.guide.failure)
         first = now if self.first_token_s is None else self.first_token_s
+        began = now if self.began_s is None else self.began_s
         return Finished(
             id=sequence.id,
             reason=self._reason(),
@@ -71,11 +96,25 @@ class Answer:
             duration_s=now - self.arrived_s,
             drafted_tokens=sequence.drafted,
             accepted_tokens=sequence.accepted,
+            queued_s=began - self.arrived_s,
+            reasoning_tokens=0 if self.reader is None else self.reader.reasoning_tokens,
+            stopped_by=self._stopped_by(),
+            end_logprob=self.end_logprob,
         )
 
     def _reason(self) -> FinishReason:
         reason = self.sequence.finished or "cancelled"
         return "tool_calls" if reason == "stop" and self.calls else reason
+
+    def _stopped_by(self) -> str | int | None:
+        """Return which of the ends that the request names has come."""
+        sequence = self.sequence
+        if sequence.finished != "stop":
+            return None
+        if self.stops is not None and self.stops.found is not None:
+            return self.stops.found
+        last = sequence.tokens[-1]
+        return last if last in sequence.sampling.stop_token_ids else None
 
     def _rest(self) -> list[Piece]:
         return [] if self.reader is None else self.reader.end()
@@ -103,16 +142,13 @@ class Answer:
             text += self.stops.flush()
         if sampled is None:
             return Delta(self.sequence.id, text, (), (), reasoning, tuple(calls))
-        logprobs = () if sampled.logprob is None else (self._spelled(sampled.logprob),)
+        logprob = self._spelled(sampled.logprob)
+        logprobs = () if logprob is None else (logprob,)
         return Delta(self.sequence.id, text, (sampled.token_id,), logprobs, reasoning, tuple(calls))
 
-    def _spelled(self, logprob: TokenLogprob) -> TokenLogprob:
+    def _spelled(self, logprob: TokenLogprob | None) -> TokenLogprob | None:
         """Say in words which tokens are meant."""
-        names, token_id, top = self.names, logprob.token_id, logprob.top
-        if names is None:
-            return logprob
-        top_texts = tuple([names[other] for other, _ in top])
-        return TokenLogprob(token_id, logprob.logprob, top, names[token_id], top_texts)
+        return logprob if logprob is None or self.names is None else self.names.spelled(logprob)
 
     def _numbered(self, call: Call) -> ToolCall:
         """Give a call an id, of nine characters as Mistral's templates demand."""

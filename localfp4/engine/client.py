@@ -7,10 +7,13 @@ of :mod:`localfp4.engine.link`.
 from collections.abc import Generator, Sequence
 
 from localfp4.config import EngineConfig
+from localfp4.engine.inbox import Inbox
 from localfp4.engine.link import EngineLink, prepare_to_spawn
 from localfp4.engine.protocol import LOADER, Cancel
 from localfp4.errors import EngineDiedError
 from localfp4.messages import Event, LoadProgress, ModelInfo, Request, Stats
+
+_NOT_RUNNING = "The engine is not running; load the model first."
 
 
 class EngineClient:
@@ -71,6 +74,18 @@ class EngineClient:
         """
         yield from self._running().stream(request)
 
+    def submit(self, request: Request, inbox: Inbox) -> None:
+        """Send a request; its events are put into an inbox as they come, ``Started`` first.
+
+        The last one is ``Finished`` or ``Failed``, also after :meth:`cancel`, or ``None`` where the
+        process ended before.
+
+        Raises:
+            EngineDiedError: The process has ended; nothing is put into the inbox.
+            RequestError: A request of the same id is running.
+        """
+        self._running().submit(request, inbox)
+
     def cancel(self, request_id: str) -> None:
         """Stop a request; unknown and finished ones are ignored."""
         if (link := self._link) is not None:
@@ -85,8 +100,34 @@ class EngineClient:
             EngineDiedError: The process ended, or :meth:`load` has not been exhausted.
             RequestError: The model has no tokenizer.
         """
-        self.info()
-        return self._running().count_tokens(texts)
+        return self._loaded().questions.count(texts)
+
+    def encode(self, request: Request) -> list[int]:
+        """Return the prompt of a request in token ids, however long it is.
+
+        Raises:
+            EngineDiedError: The process ended, or :meth:`load` has not been exhausted.
+            RequestError: There is no tokenizer, or the conversation cannot be rendered.
+        """
+        return self._loaded().questions.encode(request)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return what token ids spell, control tokens by their names.
+
+        Raises:
+            EngineDiedError: The process ended, or :meth:`load` has not been exhausted.
+            RequestError: There is no tokenizer, or they are outside the vocabulary.
+        """
+        return self._loaded().questions.decode(token_ids)
+
+    def texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Return what each token spells by itself; bytes that are no character alone are U+FFFD.
+
+        Raises:
+            EngineDiedError: The process ended, or :meth:`load` has not been exhausted.
+            RequestError: There is no tokenizer, or they are outside the vocabulary.
+        """
+        return self._loaded().questions.texts(token_ids)
 
     def stats(self) -> Stats | None:
         """Return the newest snapshot, or ``None`` before the first."""
@@ -100,6 +141,10 @@ class EngineClient:
         """Say whether the process runs."""
         return self._link is not None and self._link.alive
 
+    def death(self) -> str:
+        """Say in a sentence why the process ended; empty while it runs."""
+        return self._link.death if self._link is not None else _NOT_RUNNING
+
     def close(self) -> None:
         """End the process within seconds; closing twice does nothing."""
         link, self._link = self._link, None
@@ -108,5 +153,9 @@ class EngineClient:
 
     def _running(self) -> EngineLink:
         if self._link is None:
-            raise EngineDiedError("The engine is not running; load the model first.")
+            raise EngineDiedError(_NOT_RUNNING)
         return self._link
+
+    def _loaded(self) -> EngineLink:
+        self.info()
+        return self._running()

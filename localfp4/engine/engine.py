@@ -5,11 +5,12 @@ import time
 from collections import deque
 from collections.abc import Generator
 
-from localfp4.config import PAGE_SIZE, EngineConfig
+from localfp4.config import EngineConfig
 from localfp4.engine.answer import Answer
 from localfp4.engine.faults import is_out_of_memory, no_room_to_answer
 from localfp4.engine.footprint import Footprint
-from localfp4.engine.intake import Intake
+from localfp4.engine.gauges import Gauges
+from localfp4.engine.intake import Intake, Prepared
 from localfp4.engine.launched import Launched
 from localfp4.engine.load import LoadedModel, load_model
 from localfp4.engine.meter import TokenMeter
@@ -18,12 +19,10 @@ from localfp4.engine.scheduled import Scheduled
 from localfp4.engine.scheduler import Scheduler
 from localfp4.engine.state_slots import StateSlots
 from localfp4.engine.writing import Saving
-from localfp4.errors import ContextError, RequestError
 from localfp4.messages import Event, Failed, LoadProgress, Request, Stats
 from localfp4.models.kv_groups import kv_groups
 from localfp4.runner.runner import StepResult
 from localfp4.runner.work import Collect
-from localfp4.telemetry.memory import memory_use
 
 _logger = logging.getLogger(__name__)
 
@@ -55,7 +54,6 @@ class Engine:
         self.info, self.prompts = model.info, model.prompts
         self._model = model
         self._intake = Intake(model)
-        self._device = str(model.runner.device)
         self._run_ahead = model.runner.device.type == "cuda" if run_ahead is None else run_ahead
         slots = model.state_slots + model.state_snapshots
         self._states = StateSlots(slots, model.store) if slots else None
@@ -80,7 +78,14 @@ class Engine:
         self._launched: deque[Launched] = deque()
         self._is_moving = False
         self._meter = TokenMeter()
-        self._footprint = Footprint(model.runner.device)
+        self._gauges = Gauges(
+            scheduler=self._scheduler,
+            pools=self._pools,
+            meter=self._meter,
+            footprint=Footprint(model.runner.device),
+            speculator=model.speculator,
+            device=str(model.runner.device),
+        )
 
     def add(
         self, request: Request, collect: Collect = Collect.NOTHING, collect_from: int = 0
@@ -91,16 +96,30 @@ class Engine:
         something of every position of the prompt for :meth:`take_collected`, scores from
         ``collect_from`` on; nothing is generated then.
         """
-        try:
-            if request.id in self._answers:
-                raise RequestError(f"A request named '{request.id}' is already running.")
-            answer, started = self._intake.take(request, collect, collect_from)
-        except (RequestError, ContextError) as error:
-            self._pending.append(Failed(request.id, str(error)))
+        self.enter(self._intake.prepare(request, collect, collect_from))
+
+    def prepare(self, request: Request, *, arrived_s: float) -> Prepared | Failed:
+        """Do what takes long before a request can be queued; any other thread may.
+
+        Args:
+            request: What is asked.
+            arrived_s: When it came, by ``time.perf_counter``.
+        """
+        return self._intake.prepare(request, arrived_s=arrived_s)
+
+    def enter(self, prepared: Prepared | Failed) -> None:
+        """Queue a request that was prepared, or let the next step tell why it is refused."""
+        if isinstance(prepared, Failed):
+            self._pending.append(prepared)
             return
-        self._answers[request.id] = answer
+        answer, request_id = prepared.answer, prepared.started.id
+        if request_id in self._answers:
+            sentence = f"A request named '{request_id}' is already running."
+            self._pending.append(Failed(request_id, sentence))
+            return
+        self._answers[request_id] = answer
         self._scheduler.add(answer.sequence)
-        self._pending.append(started)
+        self._pending.append(prepared.started)
 
     def cancel(self, request_id: str) -> None:
         """Stop a request; its answer so far is closed with the next step. Unknown ids pass."""
@@ -131,33 +150,7 @@ class Engine:
 
     def stats(self) -> Stats:
         """Return a snapshot; costs a fraction of a millisecond."""
-        running = self._scheduler.running
-        prefilling = [sequence for sequence in running if not sequence.is_decoding]
-        memory, speculator = memory_use(self._device), self._model.speculator
-        pages = self._pools.tables[0]
-        return Stats(
-            phase=("prefill" if prefilling else "decode") if running else "idle",
-            running=len(running),
-            waiting=len(self._scheduler.waiting),
-            tokens_per_s=self._meter.per_s(time.perf_counter()) if running else 0.0,
-            prefill_done=sum(sequence.computed for sequence in prefilling),
-            prefill_total=sum(len(sequence.tokens) for sequence in prefilling),
-            kv_used_tokens=pages.in_use * PAGE_SIZE,
-            kv_total_tokens=pages.num_pages * PAGE_SIZE,
-            memory_used_bytes=memory.used_bytes,
-            memory_total_bytes=memory.total_bytes,
-            drafted_tokens=0 if speculator is None else speculator.drafted,
-            accepted_tokens=0 if speculator is None else speculator.accepted,
-            memory_engine_bytes=self._footprint.nbytes,
-        )
-
-    def count_tokens(self, text: str) -> int:
-        """Return how many tokens a text has; takes a millisecond for some thousand characters.
-
-        Raises:
-            RequestError: The model has no tokenizer.
-        """
-        return self.prompts.count(text)
+        return self._gauges.read()
 
     def take_collected(self, request_id: str) -> list[StepResult]:
         """Hand over what was collected for a finished request, chunk by chunk."""
@@ -202,6 +195,10 @@ class Engine:
             self._is_moving = False
         at_s = time.perf_counter()
         step = runner.launch([share.work() for share in batch])
+        for share in reversed(batch):
+            if share.is_decode:
+                break
+            self._answers[share.sequence.id].begin(at_s)
         self._scheduler.commit(batch)
         self._launched.append(Launched(batch, step, at_s))
 
@@ -211,19 +208,11 @@ class Engine:
             launched = self._launched[0]
             results = launched.step.results()
             now_s = time.perf_counter()
-            self._measure(launched, now_s)
+            if self._model.speculator is not None:
+                launched.tell(self._model.speculator, self._meter.latest_s, now_s)
             tokens = sum(map(self._take_in, launched.batch, results))
             self._launched.popleft()
             self._meter.add(now_s, tokens)
-
-    def _measure(self, launched: Launched, now_s: float) -> None:
-        """Tell the speculator how long a step took that did nothing but decode."""
-        speculator, batch = self._model.speculator, launched.batch
-        # A step whose answers had ended is read when the next request comes, however late.
-        is_late = not any(share.is_current for share in batch)
-        if speculator is not None and batch[-1].is_decode and not is_late:
-            began_s = max(launched.at_s, self._meter.latest_s)
-            speculator.measure(sum(share.rows for share in batch), now_s - began_s)
 
     def _take_in(self, share: Scheduled, result: StepResult) -> int:
         """Hand a step's result to the sequence's answer, and return how many tokens it has got."""
@@ -234,7 +223,9 @@ class Engine:
             self._scheduler.settle(share, 0)
             return 0
         if sequence.collect is not Collect.NOTHING:
-            self._collect(share, result)
+            self._keep(answer, share, result)
+        if share.completes and not share.draws:
+            sequence.finished = "length"
         for sampled in result.sampled:
             self._pending.append(answer.add(sampled))
             gained += 1
@@ -247,14 +238,24 @@ class Engine:
             self._pending.append(answer.finish())
         return gained
 
+    def _keep(self, answer: Answer, share: Scheduled, result: StepResult) -> None:
+        """Keep what was asked for of the prompt, and hand it out where it is to be an event."""
+        sequence, scores = share.sequence, answer.scores
+        if scores is None:
+            self._collect(share, result)
+            return
+        scores.add(sequence, result.scores, result.top)
+        if share.completes:
+            self._pending.append(scores.event(sequence))
+            answer.scores = None
+            sequence.end_collecting()
+
     def _collect(self, share: Scheduled, result: StepResult) -> None:
         """Keep what was asked for of every position; a preempted sequence starts over."""
         chunks = self._collected.setdefault(share.sequence.id, [])
         if share.start <= share.sequence.collect_from:
             chunks.clear()
         chunks.append(result)
-        if share.completes:
-            share.sequence.finished = "length"
 
     def _goes_on(self, batch: list[Scheduled], error: BaseException) -> bool:
         """Start everyone over after a step failed, and say whether that is all there is to do.
@@ -286,7 +287,7 @@ class Engine:
         answer.cancel()
         self._close(answer)
         self._collected.pop(request_id, None)
-        self._pending.append(Failed(request_id, no_room_to_answer(self.info.device)))
+        self._pending.append(Failed(request_id, no_room_to_answer(self.info.device), "memory"))
 
     def _shares(self) -> list[Scheduled]:
         return [share for launched in self._launched for share in launched.batch]

@@ -5,7 +5,7 @@ makes a new link for a new process, so that nothing of a dead one lingers.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import get_context, resource_tracker
 from queue import SimpleQueue
@@ -15,8 +15,7 @@ from threading import Lock, Thread
 from localfp4 import errors
 from localfp4.config import EngineConfig
 from localfp4.engine.children import receive, sigint_blocked, signal_name
-from localfp4.engine.counting import Counting
-from localfp4.engine.inbox import NAP_S, take
+from localfp4.engine.inbox import NAP_S, Inbox, take
 from localfp4.engine.log import log_path
 from localfp4.engine.process import main
 from localfp4.engine.protocol import (
@@ -24,10 +23,12 @@ from localfp4.engine.protocol import (
     Command,
     EngineFailed,
     LoadFailed,
+    Refused,
+    Replied,
     Report,
     Shutdown,
-    TokensCounted,
 )
+from localfp4.engine.questions import Questions
 from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import Event, Failed, Finished, LoadProgress, ModelInfo, Request, Stats
 
@@ -41,6 +42,7 @@ class EngineLink:
     Attributes:
         info: What was loaded; ``None`` until loading is done.
         stats: The newest snapshot; ``None`` before the first.
+        questions: What the process is asked beside requests.
 
     Raises:
         EngineDiedError: The process cannot be started.
@@ -53,10 +55,10 @@ class EngineLink:
         self._death: str | None = None
         self._stopping = False
         self._ended = Flag()
-        self._streams: dict[str, SimpleQueue[Event | None]] = {}
-        self._streams_lock = Lock()
+        self._inboxes: dict[str, Inbox] = {}
+        self._inboxes_lock = Lock()
         self._send_lock = Lock()
-        self._counting = Counting(self.send)
+        self.questions = Questions(self.send)
         self._loading: SimpleQueue[LoadProgress | LoadFailed | ModelInfo | None] = SimpleQueue()
 
         context = get_context("spawn")
@@ -77,6 +79,11 @@ class EngineLink:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._death is None
+
+    @property
+    def death(self) -> str:
+        """Why the process ended; empty while it runs."""
+        return self._death or ""
 
     @property
     def process_id(self) -> int | None:
@@ -110,11 +117,10 @@ class EngineLink:
             EngineDiedError: The process ended, before or during the answer.
             RequestError: A request of the same id is running.
         """
-        events = self._submit(request)
+        events: SimpleQueue[Event | None] = SimpleQueue()
+        self.submit(request, events)
         try:
             while (event := take(events)) is not None:
-                if isinstance(event, Finished | Failed):
-                    self._forget(request.id)
                 yield event
                 if isinstance(event, Finished | Failed):
                     return
@@ -123,17 +129,20 @@ class EngineLink:
             if self._forget(request.id):
                 self.send(Cancel(request.id))
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens each text has.
+    def submit(self, request: Request, inbox: Inbox) -> None:
+        """Send a request whose events go to an inbox, up to its end or that of the process.
 
         Raises:
-            EngineDiedError: The process ended.
-            RequestError: The model has no tokenizer.
+            EngineDiedError: The process has ended.
+            RequestError: A request of the same id is running.
         """
-        counts = self._counting.count(texts)
-        if counts is None:
-            raise EngineDiedError(self._death)
-        return counts
+        with self._inboxes_lock:
+            if self._death is not None:
+                raise EngineDiedError(self._death)
+            if request.id in self._inboxes:
+                raise RequestError(f"A request with the id {request.id!r} is running already.")
+            self._inboxes[request.id] = inbox
+        self.send(request)
 
     def send(self, command: Command) -> None:
         """Send a command; a dead process ignores it, and its streams hear of the death."""
@@ -155,20 +164,9 @@ class EngineLink:
             self._process.kill()
             self._ended.wait(_FIRM_S)
 
-    def _submit(self, request: Request) -> "SimpleQueue[Event | None]":
-        events: SimpleQueue[Event | None] = SimpleQueue()
-        with self._streams_lock:
-            if self._death is not None:
-                raise EngineDiedError(self._death)
-            if request.id in self._streams:
-                raise RequestError(f"A request with the id {request.id!r} is running already.")
-            self._streams[request.id] = events
-        self.send(request)
-        return events
-
     def _forget(self, request_id: str) -> bool:
-        with self._streams_lock:
-            return self._streams.pop(request_id, None) is not None
+        with self._inboxes_lock:
+            return self._inboxes.pop(request_id, None) is not None
 
     def _send_unlocked(self, command: Command) -> None:
         with suppress(OSError):
@@ -186,12 +184,11 @@ class EngineLink:
         match report:
             case list():
                 for event in report:
-                    if (events := self._streams.get(event.id)) is not None:
-                        events.put(event)
+                    self._hand_out(event)
             case Stats():
                 self.stats = report
-            case TokensCounted():
-                self._counting.deliver(report)
+            case Replied() | Refused():
+                self.questions.deliver(report)
             case EngineFailed():
                 self._last_words = report.message
             case LoadFailed():
@@ -203,19 +200,27 @@ class EngineLink:
             case LoadProgress():
                 self._loading.put(report)
 
+    def _hand_out(self, event: Event) -> None:
+        """Put an event into the inbox of its request; nobody may be waiting for it any more."""
+        if (inbox := self._inboxes.get(event.id)) is None:
+            return
+        if isinstance(event, Finished | Failed):
+            self._forget(event.id)
+        inbox.put(event)
+
     def _bury(self) -> None:
         """Learn why the process ended and tell everyone who waits for it."""
         self._process.join(_FIRM_S)
         if self._process.exitcode is None:
             self._process.kill()
             self._process.join(_FIRM_S)
-        with self._streams_lock:
-            self._death = self._cause_of_death()
-            bereaved = list(self._streams.values())
-            self._streams.clear()
-        for events in bereaved:
-            events.put(None)
-        self._counting.end()
+        with self._inboxes_lock:
+            death = self._death = self._cause_of_death()
+            bereaved = list(self._inboxes.values())
+            self._inboxes.clear()
+        for inbox in bereaved:
+            inbox.put(None)
+        self.questions.end(death)
         self._loading.put(None)
         with self._send_lock:
             self._pipe.close()

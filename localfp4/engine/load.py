@@ -38,6 +38,7 @@ from localfp4.runner.propose_mtp import mtp_proposer
 from localfp4.runner.residency import make_residency
 from localfp4.runner.runner import Runner
 from localfp4.telemetry.memory import system_memory
+from localfp4.text.guidance.compiler import GuideCompiler
 from localfp4.text.stop_tokens import stop_token_ids
 from localfp4.text.template import ChatTemplate
 from localfp4.text.tokenizer import Tokenizer
@@ -64,6 +65,7 @@ class LoadedModel:
         info: What the front end shows.
         speculator: Guesses tokens ahead.
         store: Keeps pages that the cache gives away.
+        guides: Makes what holds answers to a form; ``None`` where there is no tokenizer.
     """
 
     runner: Runner
@@ -76,6 +78,7 @@ class LoadedModel:
     info: ModelInfo
     speculator: Speculator | None = None
     store: HostStore | None = None
+    guides: GuideCompiler | None = None
 
 
 def load_model(config: EngineConfig) -> Loading:
@@ -130,10 +133,11 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
     doubts = yield from _doubts(planned, runner, tokenizer)
     vocab_size = planned.main.spec.vocab_size
     prompts = PromptEncoder(tokenizer, template, vocab_size, plan.max_model_len)
+    stop_ids = stop_token_ids(checkpoint.folder, tokenizer, template)
     return LoadedModel(
         runner=runner,
         prompts=prompts,
-        stop_ids=stop_token_ids(checkpoint.folder, tokenizer, template),
+        stop_ids=stop_ids,
         group_pages=plan.group_pages,
         state_slots=plan.state_slots,
         state_snapshots=plan.state_snapshots,
@@ -149,6 +153,7 @@ def _load(planned: Planned, phases: Phases, started: float) -> Loading:
         ),
         speculator=planned.drafters.speculator(),
         store=store,
+        guides=None if tokenizer is None else GuideCompiler(tokenizer, stop_ids, vocab_size),
     )
 
 

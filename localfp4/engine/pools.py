@@ -53,12 +53,7 @@ class PagePools:
         Only full pages match, and at least the last token is left to compute, since its logits
         are needed; where something of more positions is kept, they are.
         """
-        if not self.prefix_caching:
-            return 0
-        needed = len(sequence.tokens) - 1
-        if sequence.collect is not Collect.NOTHING:
-            needed = min(needed, sequence.collect_from)
-        digests = self._digests(sequence, needed // PAGE_SIZE)
+        digests = self.matching(sequence)
         depth = 0
         for digest in digests:
             if not self._has(0, digest):
@@ -68,7 +63,18 @@ class PagePools:
             depth = missing
         return depth * PAGE_SIZE
 
-    def has_room(self, sequence: Sequence, matched: int, tokens: int) -> bool:
+    def matching(self, sequence: Sequence) -> list[bytes]:
+        """Return the digests of the pages that a sequence would take over if they were there."""
+        if not self.prefix_caching:
+            return []
+        needed = len(sequence.tokens) - 1
+        if sequence.collect is not Collect.NOTHING:
+            needed = min(needed, sequence.collect_from)
+        return self._digests(sequence, needed // PAGE_SIZE)
+
+    def has_room(
+        self, sequence: Sequence, matched: int, tokens: int, giving_way: Items[Sequence] = ()
+    ) -> bool:
         """Say whether a sequence can start after what matched.
 
         Args:
@@ -76,13 +82,15 @@ class PagePools:
             matched: Tokens that need not be computed.
             tokens: How many its first step computes, those included. Without a window the whole
                 sequence must find room, so that it need not give way before it is done.
+            giving_way: Sequences whose pages, those that they share included, count as room.
         """
         for group, table in enumerate(self.tables):
             last = pages_for(len(sequence.tokens) if group == 0 else tokens)
             first, end = self._first(group, matched), matched // PAGE_SIZE
             pages = [table.find(digest) for digest in sequence.digests[first:end]]
             shared = sum(page is not None and table.is_owned(page) for page in pages)
-            if last - first - shared > table.available:
+            given = sum(len(one.pages[group]) for one in giving_way)
+            if last - first - shared > table.available + given:
                 return False
         return True
 

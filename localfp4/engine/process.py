@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from importlib import import_module
 from multiprocessing.connection import Connection
@@ -28,15 +28,16 @@ from localfp4.engine.garbage import collected_later
 from localfp4.engine.log import capture_output, log_path
 from localfp4.engine.protocol import (
     Cancel,
-    Command,
-    CountTokens,
     EngineFailed,
     LoadFailed,
-    Report,
+    Refused,
+    Replied,
     Shutdown,
-    TokensCounted,
 )
-from localfp4.messages import LoadProgress, Request
+from localfp4.engine.reception import Reception
+from localfp4.engine.replies import kind_of
+from localfp4.engine.wire import FrontEndGoneError, Wire
+from localfp4.messages import Finished, LoadProgress
 
 if TYPE_CHECKING:
     from localfp4.engine.engine import Engine
@@ -72,73 +73,41 @@ def main(connection: Connection, config: EngineConfig, loader: str) -> None:
         sys.exit(1)
 
 
-class FrontEndGoneError(Exception):
-    """The other end of the pipe closed."""
-
-
-class Wire:
-    """The process's end of the pipe; a closed pipe is :class:`FrontEndGoneError`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def send(self, report: Report) -> None:
-        """Send one report."""
-        try:
-            self._connection.send(report)
-        except OSError as error:
-            raise FrontEndGoneError from error
-
-    def commands(self, *, wait: bool) -> Iterator[Command]:
-        """Yield the commands that have arrived; with ``wait``, block until there is one."""
-        try:
-            while wait or self._connection.poll():
-                yield self._connection.recv()
-                wait = False
-        except (EOFError, OSError) as error:
-            raise FrontEndGoneError from error
-
-
 class EngineLoop:
     """Commands in, steps, events out."""
 
     def __init__(self, engine: "Engine", wire: Wire) -> None:
         self._engine = engine
         self._wire = wire
+        self._reception = Reception(engine, wire)
         self._stats_due = 0.0
         self._saves = True
 
     def run(self) -> None:
-        """Work until a :class:`Shutdown` arrives; sleep on the pipe while there is no work."""
+        """Work until a :class:`Shutdown` arrives; sleep while there is no work."""
         self._send_stats()
-        while self._obey_commands():
+        while self._receive():
             if self._engine.has_work():
                 self._advance()
                 self._saves = True
             elif self._saves:
                 self._saves = self._engine.save()
 
-    def _obey_commands(self) -> bool:
-        for command in self._wire.commands(wait=not (self._engine.has_work() or self._saves)):
-            match command:
-                case Request():
-                    self._engine.add(command)
+    def _receive(self) -> bool:
+        is_idle = not (self._engine.has_work() or self._saves)
+        for arrival in self._reception.arrivals(wait=is_idle):
+            match arrival:
                 case Cancel():
-                    self._engine.cancel(command.id)
-                case CountTokens():
-                    self._wire.send(self._count(command))
-                    if self._engine.has_work():  # whoever counts much is asking for more by now
-                        break
+                    self._engine.cancel(arrival.id)
+                case Replied() | Refused():
+                    self._wire.send(arrival)
+                case Finished():
+                    self._wire.send([arrival])
                 case Shutdown():
                     return False
+                case _:
+                    self._engine.enter(arrival)
         return True
-
-    def _count(self, command: CountTokens) -> TokensCounted:
-        try:
-            counts = tuple(map(self._engine.count_tokens, command.texts))
-        except errors.RequestError as error:
-            return TokensCounted(command.number, refusal=str(error))
-        return TokensCounted(command.number, counts)
 
     def _advance(self) -> None:
         events = self._engine.step()
@@ -160,7 +129,7 @@ def _load(wire: Wire, config: EngineConfig, loader: str) -> "Engine | None":
     except FrontEndGoneError:
         raise
     except errors.UserError as error:
-        wire.send(LoadFailed(_kind(error), str(error)))
+        wire.send(LoadFailed(kind_of(error), str(error)))
     except Exception as error:
         _logger.exception("loading failed")
         sentence = f"Loading {config.model} failed ({first_line(error)}); see {log_path()}."
@@ -185,11 +154,6 @@ def _import_loader(
     loader: Callable[[EngineConfig], Generator[LoadProgress, None, Engine]]
     loader = getattr(import_module(module), function)
     return loader
-
-
-def _kind(error: errors.UserError) -> str:
-    """Name the nearest class of ``localfp4.errors``, which the front end can raise again."""
-    return next(k.__name__ for k in type(error).__mro__ if k.__module__ == errors.__name__)
 
 
 def _report_last_words(wire: Wire, error: Exception) -> None:

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from localfp4.engine.length import is_certainly_longer
 from localfp4.errors import ContextError, RequestError
 from localfp4.messages import Request, Thinks
-from localfp4.text.answer_reader import AnswerReader, chat_reader
+from localfp4.text.answer_reader import AnswerReader, chat_reader, opening_of
 from localfp4.text.chat import ChatEncoder
 from localfp4.text.conversation import Conversation
+from localfp4.text.guidance.needed import has_tools
 from localfp4.text.parsers.choose import AnswerFormat, parser_for, thinks
-from localfp4.text.parsers.parser import Tools
+from localfp4.text.parsers.parser import NEW_ANSWER, Opening, Tools
 from localfp4.text.template import ChatTemplate
 from localfp4.text.token_names import TokenNames
 from localfp4.text.tokenizer import Tokenizer
@@ -64,8 +66,23 @@ class PromptEncoder:
             return None
         if request.messages is None:
             return AnswerReader(self.tokenizer.detokenizer(after=prompt))
-        tools, within = Tools.from_schemas(request.tools), _conversation(request).breaks_off_in
+        tools = Tools.from_schemas(request.tools if has_tools(request) else ())
+        within = _conversation(request).breaks_off_in
         return chat_reader(self.tokenizer, self._answer_format, tools, prompt, within)
+
+    def protocol(
+        self, request: Request, prompt: Sequence[int]
+    ) -> tuple[AnswerFormat | None, Opening]:
+        """Return how the answer to a request is written, and where in it the prompt ends.
+
+        Where it is no conversation, and where the model has no protocol, an answer is plain text.
+        """
+        if self.tokenizer is None or request.messages is None:
+            return None, NEW_ANSWER
+        within = _conversation(request).breaks_off_in
+        if self._answer_format is None:
+            return None, Opening(within=within)
+        return self._answer_format, opening_of(self.tokenizer, self._answer_format, prompt, within)
 
     def encode(self, request: Request, *, answer_tokens: int = 1) -> Prompt:
         """Return the prompt of a request.
@@ -80,16 +97,54 @@ class PromptEncoder:
             ContextError: It is too long.
         """
         longest = self.max_context - answer_tokens
+        if not request.trim and is_certainly_longer(request, self.max_context, self.count):
+            raise ContextError(
+                f"The prompt has more than {self.max_context} tokens, and the context holds a "
+                f"prompt of {longest}; shorten it, or give the model a longer context."
+            )
         if request.messages is not None:
             return self._encode_conversation(_conversation(request), longest, self._room(request))
-        if request.prompt is not None:
-            if not request.prompt.strip():
-                raise RequestError("The prompt is empty; give some text to continue.")
-            prompt = Prompt(self._needed_tokenizer().encode(request.prompt))
-        else:
-            prompt = Prompt(list(request.token_ids or ()))
+        if request.prompt is not None and not request.prompt.strip():
+            raise RequestError("The prompt is empty; give some text to continue.")
+        prompt = Prompt(self.token_ids(request))
         self._check(prompt.token_ids, longest)
         return prompt
+
+    def token_ids(self, request: Request) -> list[int]:
+        """Return the whole prompt of a request, however long or short it is.
+
+        Raises:
+            RequestError: It holds impossible token ids, or needs a tokenizer or chat template that
+                the model lacks.
+        """
+        if request.messages is not None:
+            conversation = _conversation(request)
+            conversation.check()
+            return self._needed_chat().encode(conversation)
+        if request.prompt is not None:
+            return self._needed_tokenizer().encode(request.prompt)
+        self._check_vocabulary(request.token_ids or ())
+        return list(request.token_ids or ())
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return what token ids spell, control tokens by their names.
+
+        Raises:
+            RequestError: There is no tokenizer, or they are outside the vocabulary.
+        """
+        tokenizer = self._needed_tokenizer()
+        self._check_vocabulary(token_ids)
+        return tokenizer.decode(token_ids, skip_special_tokens=False)
+
+    def texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Return what each token spells by itself.
+
+        Raises:
+            RequestError: There is no tokenizer, or they are outside the vocabulary.
+        """
+        tokenizer = self._needed_tokenizer()
+        self._check_vocabulary(token_ids)
+        return list(map(tokenizer.spelling, token_ids))
 
     def render(self, request: Request) -> str:
         """Return what the chat template makes of a conversation.
@@ -163,16 +218,19 @@ class PromptEncoder:
     def _check(self, token_ids: list[int], longest: int) -> None:
         if not token_ids:
             raise RequestError("The prompt has no tokens; give some text, or a token id.")
-        for token in (min(token_ids), max(token_ids)):
-            if not 0 <= token < self.vocab_size:
-                raise RequestError(
-                    f"Token id {token} is not in the vocabulary of {self.vocab_size}."
-                )
+        self._check_vocabulary(token_ids)
         if len(token_ids) > longest:
             raise ContextError(
                 f"The prompt has {len(token_ids)} tokens, and the context of {self.max_context} "
                 f"holds a prompt of {longest}; shorten it, or give the model a longer context."
             )
+
+    def _check_vocabulary(self, token_ids: Sequence[int]) -> None:
+        for token in (min(token_ids, default=0), max(token_ids, default=0)):
+            if not 0 <= token < self.vocab_size:
+                raise RequestError(
+                    f"Token id {token} is not in the vocabulary of {self.vocab_size}."
+                )
 
 
 def _conversation(request: Request) -> Conversation:

@@ -21,19 +21,45 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class CountTokens:
-    """Count the tokens of texts; few and short ones, since answers wait meanwhile."""
+    """How many tokens texts have; few and short ones, since answers wait meanwhile."""
 
     number: int
     texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TokensCounted:
-    """The tokens of each text, or in ``refusal`` why they cannot be counted."""
+class Encode:
+    """Which token ids the prompt of a request is."""
 
     number: int
-    counts: tuple[int, ...] = ()
-    refusal: str = ""
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """What token ids spell: all of them as one text, or each ``alone``."""
+
+    number: int
+    token_ids: tuple[int, ...]
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """What became of a question, which bears the same number: counts or ids, or else texts."""
+
+    number: int
+    numbers: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A question that has no reply: the class in ``localfp4.errors`` to raise, and its sentence."""
+
+    number: int
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +82,7 @@ class EngineFailed:
     message: str
 
 
-Command = Request | Cancel | CountTokens | Shutdown
-Report = LoadProgress | ModelInfo | LoadFailed | EngineFailed | Stats | TokensCounted | list[Event]
+Question = CountTokens | Encode | Decode
+Command = Request | Cancel | Question | Shutdown
+Reply = Replied | Refused
+Report = LoadProgress | ModelInfo | LoadFailed | EngineFailed | Stats | Reply | list[Event]

@@ -72,4 +72,5 @@ class Scheduled:
             self.follows,
             self.wanted,
             sequence.collect_from,
+            sequence.alternatives,
         )

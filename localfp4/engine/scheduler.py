@@ -3,29 +3,31 @@
 Continuous batching (Yu et al. 2022, Orca) over a paged cache (Kwon et al. 2023, vLLM): decoding
 sequences go first, the rest of the step's budget goes to chunks of prompts. When pages run out,
 the youngest sequence gives its pages up and is computed again later; the oldest always proceeds,
-so that the queue never stands still.
+so that the queue never stands still. Background sequences count as younger than all others, and
+also give way to those that wait.
 
 A step may be planned while the one before it runs: what that computes counts as computed, and the
 tokens it chooses as there, though nobody knows them yet.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
 from localfp4.config import PAGE_SIZE
+from localfp4.engine.coming import Coming
 from localfp4.engine.drafting import Drafting
 from localfp4.engine.pools import PagePools
+from localfp4.engine.roster import Roster
 from localfp4.engine.scheduled import Scheduled
 from localfp4.engine.sequence import Sequence
 from localfp4.engine.snapshots import Snapshots
 from localfp4.engine.speculation import MOST_DRAFTS, Speculator
 from localfp4.engine.state_slots import StateSlots
-from localfp4.runner.work import Collect
+from localfp4.engine.waiting import ANSWER_COST, PROMPT_COST
 
 
 class Scheduler:
-    """Queues, batches and preempts sequences."""
+    """Queues, batches and preempts sequences; ``roster`` says which there are."""
 
     def __init__(
         self,
@@ -60,39 +62,36 @@ class Scheduler:
                 max_rows=max(max_batch, 1 + MOST_DRAFTS),
             )
         self._guesses = False
-        self._max_batch = max_batch
+        self._max_batch = max_batch if states is None else min(max_batch, states.count)
         self._max_step_tokens = max_step_tokens
-        self.waiting: deque[Sequence] = deque()
-        self.running: list[Sequence] = []
+        self.roster = Roster(pools, states)
+        self.waiting, self.running = self.roster.waiting, self.roster.running
 
     @property
     def has_work(self) -> bool:
         """Whether any sequence is unfinished."""
-        return bool(self.waiting or self.running)
+        return bool(self.running) or len(self.waiting) > 0
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence; it must fit the page pool when alone."""
-        self.waiting.append(sequence)
+        self.waiting.add(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it is, and free its pages."""
-        if sequence in self.running:
-            self.running.remove(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
-        self._release(sequence)
+        self.roster.remove(sequence)
 
     def schedule(self) -> list[Scheduled]:
         """Choose the next step: decoding sequences first, then chunks of prompts, oldest first.
 
         Nothing is chosen where all that there is to compute waits for tokens in flight.
         """
+        kept = self._make_way()
         queued = len(self.waiting)
         chosen, budget = self._decodes(self._max_step_tokens)
         if self._drafting is not None:
             budget = self._drafting.propose(chosen, budget)
         if len(chosen) < len(self.running):
-            prompts, budget = self._prompts(budget)
+            prompts, budget = self._prompts(budget, kept)
             chosen += prompts
         # Whoever has just given way may have a token in flight, and waits for it.
         preempted = len(self.waiting) > queued
@@ -100,7 +99,7 @@ class Scheduler:
             chosen = [share for share in chosen if share.is_current]
         if self._drafting is not None:
             self._drafting.take_spares(chosen)
-        if not preempted and self.waiting:
+        if not preempted and len(self.waiting) and len(self.running) < self._max_batch:
             chosen += self._admit(budget)
             chosen.sort(key=_is_prompt)
         if self._snapshots is not None:
@@ -132,6 +131,7 @@ class Scheduler:
         sequence = item.sequence
         if item.draws:
             sequence.in_flight -= 1
+            self.waiting.charge(sequence, ANSWER_COST * gained)
         if item.drafts and self._drafting is not None:
             self._drafting.settle(item, max(gained - 1, 0))
         if item.is_current and sequence.computed >= (sequence.published + 1) * PAGE_SIZE:
@@ -150,8 +150,10 @@ class Scheduler:
                 if self._states is not None and slot is not None:
                     self._states.give_back(slot)
             item.spare = item.snapshot = None
+        if self._snapshots is not None:
+            self._snapshots.under_way.clear()
         for sequence in self.running[::-1]:
-            self._preempt(sequence)
+            self.roster.preempt(sequence)
         for item in step:
             self._pools.unpublish(item.sequence, item.start, item.end + len(item.drafts))
 
@@ -174,7 +176,8 @@ class Scheduler:
             is_decoding = sequence.prompt_len < length == start + sequence.behind + 1
             if not is_decoding or length >= sequence.max_len or length - start > budget:
                 continue
-            if length > len(sequence.pages[0]) * PAGE_SIZE and not self._reserve(sequence, length):
+            has_page = length <= len(sequence.pages[0]) * PAGE_SIZE
+            if not (has_page or self.roster.reserve(sequence, length)):
                 continue
             follows = sequence.draw_index if sequence.in_flight else None
             chosen.append(
@@ -183,8 +186,8 @@ class Scheduler:
             budget -= length - start
         return chosen, budget
 
-    def _prompts(self, budget: int) -> tuple[list[Scheduled], int]:
-        """Choose chunks of the prompts of running sequences, as :meth:`_decodes` does tokens."""
+    def _prompts(self, budget: int, kept: int) -> tuple[list[Scheduled], int]:
+        """Choose chunks of running prompts; background ones leave what is ``kept`` of the budget."""
         chosen: list[Scheduled] = []
         running, place = self.running, 0
         while place < len(running) and budget:
@@ -192,8 +195,11 @@ class Scheduler:
             place += 1
             if sequence.is_decoding or sequence.computed >= len(sequence.tokens):
                 continue
-            share = self._chunk(sequence, sequence.computed, budget)
-            if self._reserve(sequence, share.end):
+            free = budget - kept if sequence.background else budget
+            if free <= 0:
+                break
+            share = self._chunk(sequence, sequence.computed, free)
+            if self.roster.reserve(sequence, share.end):
                 chosen.append(share)
                 budget -= share.rows
         return chosen, budget
@@ -201,19 +207,29 @@ class Scheduler:
     def _admit(self, budget: int) -> list[Scheduled]:
         """Start waiting sequences while there is budget and room for their whole prompt."""
         admitted: list[Scheduled] = []
-        while self.waiting and budget > 0 and len(self.running) < self._max_batch:
-            sequence = self.waiting[0]
+        coming = self._coming()
+        for sequence in self.waiting:
+            # Whoever has given way for another in this step may have a token in flight.
+            if budget <= 0 or len(self.running) >= self._max_batch or sequence.in_flight:
+                break
+            if coming.is_awaited(sequence):
+                continue
             matched = self._pools.match(sequence)
+            sequence.awaits = coming.find(sequence, matched)
+            if sequence.awaits is not None:
+                continue
             share = self._chunk(sequence, matched, budget)
             if not self._pools.has_room(sequence, matched, share.end):
                 break
             self._pools.take_over(sequence, matched)
             if not self._take_slot(share, admitted):
-                self._release(sequence)
+                self.roster.release(sequence)
                 break
-            self.running.append(self.waiting.popleft())
+            self.roster.begin(sequence)
+            coming.add(sequence)
             if sequence.cached is None:
                 sequence.cached = matched
+                self.waiting.charge(sequence, PROMPT_COST * (sequence.prompt_len - matched))
             # Among the prompts, so that states are restored in the order of admission.
             share.is_decode = sequence.is_decoding and self._states is None
             share.run = sequence.runs
@@ -222,13 +238,42 @@ class Scheduler:
             budget -= share.rows
         return admitted
 
+    def _make_way(self) -> int:
+        """Preempt background sequences where one that is none could run in their place.
+
+        Returns:
+            How many tokens of the step it needs.
+        """
+        background = self.roster.background
+        if not background or not len(self.waiting):
+            return 0
+        first = next(iter(self.waiting))
+        if first.background:
+            return 0
+        pools, matched = self._pools, self._pools.match(first)
+        end = self._chunk(first, matched, self._max_step_tokens).end
+        if self._coming().find(first, matched) or not pools.has_room(
+            first, matched, end, background
+        ):
+            return 0
+        while background and (
+            len(self.running) >= self._max_batch or not pools.has_room(first, matched, end)
+        ):
+            self.roster.preempt(background.pop())
+        return end - matched if len(self.running) < self._max_batch else 0
+
+    def _coming(self) -> Coming:
+        """Look for what those that wait had better wait for."""
+        knows = self._states is None or self._snapshots is not None
+        return Coming(self._pools, self._snapshots, self.running if knows else ())
+
     def _chunk(self, sequence: Sequence, start: int, budget: int) -> Scheduled:
         """Cut what a sequence has left to compute to the budget, and to where snapshots are."""
         length = len(sequence.tokens)
         end = min(length, start + budget, self._pools.reach(start))
         if self._snapshots is not None:
             end = self._snapshots.pause(sequence, start, end)
-        draws = end == length and sequence.collect is Collect.NOTHING
+        draws = end == length < sequence.max_len
         return Scheduled(sequence, start, end, False, end == length, draws, sequence.runs)
 
     def _take_slot(self, share: Scheduled, admitted: Items[Scheduled]) -> bool:
@@ -247,32 +292,6 @@ class Scheduler:
         elif all(other.restore is None for other in admitted):
             sequence.slot = self._states.bring(digest)
         return sequence.slot is not None
-
-    def _reserve(self, sequence: Sequence, tokens: int) -> bool:
-        """Give a sequence pages for so many tokens, preempting younger ones for them.
-
-        Returns:
-            Whether it got them; if not, it was itself the youngest and has been preempted.
-        """
-        while not self._pools.reserve(sequence, tokens):
-            victim = self.running[-1]
-            self._preempt(victim)
-            if victim is sequence:
-                return False
-        return True
-
-    def _preempt(self, sequence: Sequence) -> None:
-        self.running.remove(sequence)
-        self._release(sequence)
-        self.waiting.appendleft(sequence)
-
-    def _release(self, sequence: Sequence) -> None:
-        self._pools.release(sequence)
-        if self._states is not None and sequence.slot is not None:
-            self._states.give_back(sequence.slot)
-        sequence.slot = None
-        sequence.rolling = None
-        sequence.runs += 1
 
 
 def _is_prompt(share: Scheduled) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from localfp4.config import SamplingParams
 from localfp4.messages import FinishReason
+from localfp4.runner.guide import Guide
 from localfp4.runner.work import Collect, Draw
 
 
@@ -25,6 +26,12 @@ class Sequence:
         collect: What to keep of every position of the prompt.
         collect_from: The first position of which scores are kept; what is before it need not be
             computed where it is in the cache.
+        alternatives: How many tokens are named beside each that is scored.
+        guide: What holds the answer to a form; it has accepted all of it that others follow on.
+        background: Whether it waits for those that are not, and gives way to them.
+        client: Who asked for it.
+        awaits: Digest up to the end of a page that another sequence is computing, and that it waits
+            for.
         pages: Of each KV group, its pages in the cache, in order; -1 for those that a window has
             passed.
         computed: Positions whose keys and values are in the cache.
@@ -45,7 +52,7 @@ class Sequence:
             runs.
         draw: How its tokens are chosen, for the runner.
         needs_every_token: Whether the host must know all tokens before any more can be computed:
-            penalties depend on them, and what is collected is read after each step.
+            penalties and guides depend on them, and what is collected is read after each step.
     """
 
     id: str
@@ -57,6 +64,11 @@ class Sequence:
     seed: int
     collect: Collect = Collect.NOTHING
     collect_from: int = 0
+    alternatives: int = 0
+    guide: Guide | None = None
+    background: bool = False
+    client: str = ""
+    awaits: bytes | None = None
     pages: list[list[int]] = field(default_factory=list)
     computed: int = 0
     published: int = 0
@@ -76,13 +88,8 @@ class Sequence:
     needs_every_token: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.draw = Draw(self.sampling, self.tokens, self.prompt_len, self.seed)
-        params = self.sampling
-        self.needs_every_token = (
-            self.collect is not Collect.NOTHING
-            or params.repetition_penalty != 1
-            or bool(params.presence_penalty or params.frequency_penalty)
-        )
+        self.draw = Draw(self.sampling, self.tokens, self.prompt_len, self.seed, self.guide)
+        self.needs_every_token = self._needs_every_token()
 
     @property
     def output_len(self) -> int:
@@ -102,3 +109,27 @@ class Sequence:
             self.finished = "stop"
         elif len(self.tokens) >= self.max_len:
             self.finished = "length"
+        elif self.guide is not None:
+            self.guide.accept(token)
+            if self.guide.failure is not None:
+                self.finished = "stop"
+
+    def possible(self, drafts: tuple[int, ...]) -> tuple[int, ...]:
+        """Return those guesses at the next tokens, from the first on, that a guide lets come."""
+        if self.guide is None or not drafts:
+            return drafts
+        return drafts[: self.guide.allowed(drafts)]
+
+    def end_collecting(self) -> None:
+        """Keep nothing more of the prompt: all that was asked for is there."""
+        self.collect = Collect.NOTHING
+        self.needs_every_token = self._needs_every_token()
+
+    def _needs_every_token(self) -> bool:
+        params = self.sampling
+        return (
+            self.collect is not Collect.NOTHING
+            or self.guide is not None
+            or params.repetition_penalty != 1
+            or bool(params.presence_penalty or params.frequency_penalty)
+        )

@@ -18,10 +18,21 @@ SNAPSHOT_INTERVAL = 2048
 
 
 class Snapshots:
-    """Takes snapshots at the ends of pages."""
+    """Takes snapshots at the ends of pages.
+
+    Attributes:
+        under_way: Digests of the beginnings of prompts that are being copied.
+    """
 
     def __init__(self, states: StateSlots) -> None:
         self._states = states
+        self.under_way: set[bytes] = set()
+
+    def next_place(self, sequence: Sequence) -> int:
+        """Return up to where a prompt must be computed until its next snapshot; 0 for never."""
+        if sequence.collect is not Collect.NOTHING:
+            return 0
+        return min(_places(sequence, sequence.computed))
 
     def pause(self, sequence: Sequence, start: int, end: int) -> int:
         """Cut a chunk of a prompt so that it ends at the next place for a snapshot."""
@@ -41,6 +52,8 @@ class Snapshots:
                 self._states.drop(sequence.rolling)
                 sequence.rolling = None
             share.snapshot = self._states.take()
+            if share.snapshot is not None and not share.is_decode:
+                self.under_way.add(sequence.digests[share.end // PAGE_SIZE - 1])
 
     def settle(self, item: Scheduled) -> None:
         """Offer the snapshot that was taken with a share, unless its sequence is gone."""
@@ -48,6 +61,9 @@ class Snapshots:
         item.snapshot = None
         if slot is None:
             return
+        # A page that an answer has filled has no digest before the answer's sequence goes on.
+        for digest in sequence.digests[item.end // PAGE_SIZE - 1 : item.end // PAGE_SIZE]:
+            self.under_way.discard(digest)
         if not item.is_current:
             self._states.give_back(slot)
             return

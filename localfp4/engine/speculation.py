@@ -165,16 +165,16 @@ class Speculator:
         """Return guesses for the tokens after the newest, at most ``room``."""
         state = self._of(sequence)
         room = max(min(room, self._max_drafts), 0)
-        drafts = sequence.proposed[: min(room, state.wanted)]
+        drafts = sequence.possible(sequence.proposed[: min(room, state.wanted)])
         source: str = self._model or ""
         rate = state.rates.rate(source) if drafts else 0.0
         count = self._matching(state, sequence, room)
         if count:
             match = _source(state.index)
             likely = state.rates.rate(match)
-            if expected_tokens(likely, count) > expected_tokens(rate, len(drafts)):
-                drafts = state.index.continuation(sequence.tokens, count)
-                source, rate, state.expected = match, likely, None
+            copied = sequence.possible(state.index.continuation(sequence.tokens, count))
+            if expected_tokens(likely, len(copied)) > expected_tokens(rate, len(drafts)):
+                drafts, source, rate, state.expected = copied, match, likely, None
         state.source = source
         self._step.add(len(drafts), rate)
         return drafts

@@ -22,6 +22,7 @@ from localfp4.llm.prompts import (
 from localfp4.llm.scorer import LlmScorer
 from localfp4.messages import (
     Completion,
+    Constraint,
     Delta,
     Event,
     Finished,
@@ -126,18 +127,23 @@ class LLM:
         self,
         prompts: Prompt | Sequence[Prompt],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        constraint: Constraint | None = None,
     ) -> list[Completion]:
         """Continue each prompt and return the answers in order.
 
         Args:
             prompts: Texts or ``{"prompt_token_ids": [...]}``; one alone counts as a list of one.
             sampling_params: One for all, or one each; ``None`` takes the model's own defaults.
+            constraint: The form of the answers, such as JSON of a schema.
 
         Raises:
-            UserError: A prompt is empty, too long, or needs a tokenizer the model lacks.
+            UserError: A prompt is empty, too long, or needs a tokenizer the model lacks, or the
+                constraint cannot be enforced.
         """
         listed = [prompts] if isinstance(prompts, str | Mapping) else list(prompts)
-        return self._complete(self._requests(listed, sampling_params))
+        settings = ChatSettings(constraint=constraint)
+        return self._complete(self._requests(listed, sampling_params, settings))
 
     def chat(
         self,

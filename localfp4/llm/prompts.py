@@ -6,7 +6,7 @@ from typing import Any, TypedDict, TypeGuard
 
 from localfp4.config import SamplingParams
 from localfp4.errors import RequestError
-from localfp4.messages import ChatMessage, Request
+from localfp4.messages import ChatMessage, Constraint, Request, ToolChoice
 
 Prompt = str | Mapping[str, Sequence[int]]
 """Text, or ``{"prompt_token_ids": [...]}``."""
@@ -23,6 +23,8 @@ class ChatSettings(TypedDict, total=False):
         reasoning_effort: How much it reasons, such as ``low``, for models that can be told.
         template_options: Other variables of the model's chat template.
         continues: Whether the last message is the beginning of an answer, to be gone on with.
+        constraint: The form of what the answer says, such as JSON of a schema.
+        tool_choice: Whether the answer calls tools.
     """
 
     tools: Sequence[Mapping[str, Any]]
@@ -30,6 +32,8 @@ class ChatSettings(TypedDict, total=False):
     reasoning_effort: str | None
     template_options: Mapping[str, bool | int | str]
     continues: bool
+    constraint: Constraint | None
+    tool_choice: ToolChoice
 
 
 def make_request(
@@ -41,15 +45,17 @@ def make_request(
         name: What events will call it.
         prompt: What to answer or to continue.
         sampling: How tokens are chosen.
-        settings: What a conversation comes with; other prompts have no use for it.
+        settings: What a conversation comes with; of it, other prompts take the constraint.
 
     Raises:
         RequestError: It is none of the kinds of prompts, or a setting is none.
     """
+    constraint = settings.get("constraint")
     if isinstance(prompt, str):
-        return Request(name, prompt=prompt, sampling=sampling)
+        return Request(name, prompt=prompt, sampling=sampling, constraint=constraint)
     if isinstance(prompt, Mapping):
-        return Request(name, token_ids=_token_ids(prompt), sampling=sampling)
+        ids = _token_ids(prompt)
+        return Request(name, token_ids=ids, sampling=sampling, constraint=constraint)
     if _is_conversation(prompt):
         tools = settings.get("tools") or ()
         if not isinstance(tools, list | tuple):

@@ -17,25 +17,32 @@ def collect_logits(decoder: Decoder, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def collect_scores(
-    decoder: Decoder, hidden: torch.Tensor, following: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+    decoder: Decoder, hidden: torch.Tensor, following: torch.Tensor, alternatives: int = 0
+) -> tuple[torch.Tensor, ...]:
     """Return the log-probability of the token after each position, and whether it is the likeliest.
 
-    They are float32 and bool ``[n]``.
+    They are float32 and bool ``[n]``. Where alternatives are asked for, the likeliest tokens and
+    their log-probabilities come besides, int64 and float32 ``[n, alternatives]``.
 
     Args:
         decoder: What computes logits.
         hidden: ``[n, H]``.
         following: int64 ``[n]``, those tokens.
+        alternatives: Not more than there are tokens.
     """
     scores = hidden.new_empty(len(following), dtype=torch.float32)
     greedy = hidden.new_empty(len(following), dtype=torch.bool)
+    others = following.new_empty(len(following), alternatives)
+    values = scores.new_empty(len(following), alternatives)
     for place, logits in enumerate(_pieces(decoder, hidden)):
         rows = slice(place * ROWS, place * ROWS + len(logits))
         ids = following[rows].unsqueeze(1)
-        scores[rows] = logits.log_softmax(-1).gather(1, ids).squeeze(1)
+        logprobs = logits.log_softmax(-1)
+        scores[rows] = logprobs.gather(1, ids).squeeze(1)
         greedy[rows] = logits.argmax(-1) == following[rows]
-    return scores, greedy
+        if alternatives:
+            values[rows], others[rows] = logprobs.topk(alternatives)
+    return (scores, greedy, others, values) if alternatives else (scores, greedy)
 
 
 def followers(item: Work) -> list[int]:

@@ -4,16 +4,18 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from localfp4.messages import TokenLogprob
+from localfp4.runner.guided import guided_masks, guided_places
+from localfp4.runner.kernel_draws import KernelDraws
 from localfp4.runner.numbers import Numbers, Section
 from localfp4.runner.rows import DrawnRow
-from localfp4.runner.sampled import Sampled
 from localfp4.runner.sampling import Draws
 from localfp4.runner.seen import Histories, sees
 from localfp4_kernels.sampling.choose import RowParams, plan_choose
 from localfp4_kernels.sampling.greedy import plan_choose_greedily
+from localfp4_kernels.sampling.mask import TokenMasks, plan_mask_tokens
 from localfp4_kernels.sampling.penalties import (
     Biases,
     Penalties,
@@ -76,46 +78,6 @@ class _Reported:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelDraws:
-    """Tokens that have been chosen on the device.
-
-    Attributes:
-        rows: After which.
-        tokens: int64 ``[D]``.
-        reported: The ids and log-probabilities ``[n, k]`` of alternatives in the rows that report
-            them, and the log-probability of every token, float32 ``[D]``.
-        known: Nothing, until the device is done.
-    """
-
-    rows: Sequence[DrawnRow]
-    tokens: torch.Tensor
-    reported: tuple[torch.Tensor, ...] = ()
-    known: Sequence[int] = ()
-
-    @property
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """What the host must read to know the choices."""
-        return (self.tokens, *self.reported)
-
-    def read(self, tensors: Sequence[torch.Tensor]) -> list[Sampled]:
-        """Return the choices that have come to the host."""
-        tokens = tensors[0].tolist()
-        if not self.reported:
-            return [Sampled(token) for token in tokens]
-        ids, values, logprobs = (tensor.tolist() for tensor in tensors[1:])
-        sampled, place = [], 0
-        for row, token, logprob in zip(self.rows, tokens, logprobs, strict=True):
-            count = row.draw.params.logprobs
-            if count is None:
-                sampled.append(Sampled(token))
-                continue
-            top = tuple(zip(ids[place][:count], values[place][:count], strict=True))
-            sampled.append(Sampled(token, TokenLogprob(token, logprob, top)))
-            place += 1
-        return sampled
-
-
-@dataclass(frozen=True, slots=True)
 class KernelSampling:
     """How a step's tokens are drawn, written into the step's buffer.
 
@@ -124,6 +86,7 @@ class KernelSampling:
         limits: ``None`` where all are greedy.
         penalised: ``None`` where none is.
         biased: ``None`` where none is.
+        guided: Which rows have a guide; ``None`` where none has.
         reported: ``None`` where no log-probabilities are asked for.
         target: What runs the kernels.
     """
@@ -132,6 +95,7 @@ class KernelSampling:
     limits: _Limits | None
     penalised: _Penalised | None
     biased: _Biased | None
+    guided: Section | None
     reported: _Reported | None
     target: Target
 
@@ -139,14 +103,15 @@ class KernelSampling:
         """Choose one token per row.
 
         Args:
-            logits: float32 ``[D, V]``; changed in place where there are penalties or biases.
+            logits: float32 ``[D, V]``; changed in place where there are penalties, biases or
+                guides.
             buffer: What was written.
             before: The draws of the step before, which rows may follow.
         """
         if not self.rows:
             return KernelDraws((), buffer.new_empty(0))
         unmodified = None
-        if self.reported is not None and (self.penalised or self.biased):
+        if self.reported is not None and (self.penalised or self.biased or self.guided):
             unmodified = logits.clone()
         if self.penalised is not None:
             self._penalise(self.penalised, logits, buffer, before)
@@ -154,6 +119,8 @@ class KernelSampling:
             parts = (self.biased.starts, self.biased.tokens, self.biased.values)
             biases = Biases(*(part.of(buffer) for part in parts))
             plan_add_biases(logits, biases, target=self.target).run()
+        if self.guided is not None:
+            self._mask(self.guided, logits, buffer)
         if self.limits is None:
             choice = plan_choose_greedily(logits, unmodified, target=self.target).run()
         else:
@@ -180,6 +147,18 @@ class KernelSampling:
         strengths = Penalties(*(one.of(buffer) for one in parts.strengths))
         plan_penalise(logits, seen, strengths, target=self.target).run()
 
+    def _mask(self, places: Section, logits: torch.Tensor, buffer: torch.Tensor) -> None:
+        """Keep guided rows to the tokens that may come.
+
+        The step that gives the logits has been launched, and a device computes it while the guides
+        look for those tokens here.
+        """
+        words = torch.from_numpy(guided_masks(self.rows).view(np.int32))
+        if logits.device.type == "cuda":
+            words = words.pin_memory()
+        masks = TokenMasks(places.of(buffer), words.to(logits.device, non_blocking=True))
+        plan_mask_tokens(logits, masks, target=self.target).run()
+
 
 class KernelSampler:
     """Writes down how tokens are to be drawn; remembers what sequences have seen."""
@@ -195,6 +174,7 @@ class KernelSampler:
             _write_limits(numbers, rows),
             self._write_penalties(numbers, rows),
             _write_biases(numbers, rows),
+            _write_guided(numbers, rows),
             _write_reported(numbers, rows),
             self._target,
         )
@@ -264,6 +244,11 @@ def _write_biases(numbers: Numbers, rows: Sequence[DrawnRow]) -> _Biased | None:
         tokens=numbers.int64(token for bias in biases for token in bias),
         values=numbers.float32(value for bias in biases for value in bias.values()),
     )
+
+
+def _write_guided(numbers: Numbers, rows: Sequence[DrawnRow]) -> Section | None:
+    places = guided_places(rows)
+    return numbers.int64(places) if places else None
 
 
 def _write_reported(numbers: Numbers, rows: Sequence[DrawnRow]) -> _Reported | None:

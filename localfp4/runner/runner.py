@@ -249,7 +249,7 @@ class Runner:
         hidden: torch.Tensor,
         buffer: torch.Tensor,
     ) -> Iterator[torch.Tensor]:
-        """Yield the scores of each item that collects them, and which of them are greedy."""
+        """Yield the scores of each item that collects them, and what belongs to them."""
         if not sections:
             return
         remaining = iter(sections)
@@ -257,7 +257,7 @@ class Runner:
             if item.collect is Collect.SCORES:
                 following = next(remaining).of(buffer)
                 rows = hidden[first : first + rows_of(item)][scored_rows(item)]
-                yield from collect_scores(self.decoder, rows, following)
+                yield from collect_scores(self.decoder, rows, following, item.alternatives)
 
     def _collected(self, work: Sequence[Work], hidden: torch.Tensor) -> dict[int, torch.Tensor]:
         """Return the logits of each item that collects them, by its place."""

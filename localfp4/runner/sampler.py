@@ -7,13 +7,19 @@ import numpy as np
 import torch
 
 from localfp4.messages import TokenLogprob
+from localfp4.runner.guided import guided_masks, guided_places
 from localfp4.runner.numbers import Numbers
 from localfp4.runner.rows import DrawnRow
 from localfp4.runner.sampled import Sampled
 from localfp4.runner.sampling import Draws
 from localfp4.runner.seen import Histories, sees
 from localfp4.runner.work import Draw
-from localfp4_kernels.sampling.on_host import RowDraws, choose_greedily_on_host, choose_on_host
+from localfp4_kernels.sampling.on_host import (
+    RowDraws,
+    choose_greedily_on_host,
+    choose_on_host,
+    mask_on_host,
+)
 from localfp4_kernels.sampling.philox import random_31_bits_of
 from localfp4_kernels.sampling.ranking import Floats, Integers, Limits
 
@@ -28,10 +34,11 @@ def sample(
 ) -> list[Sampled]:
     """Choose one token per row.
 
-    Order: penalties and bias, temperature, top-k, top-p, min-p, then the draw.
+    Order: penalties and bias, masks, temperature, top-k, top-p, min-p, then the draw.
 
     Args:
-        logits: float32 ``[R, V]`` on a CPU; rows with penalties or a bias are changed in place.
+        logits: float32 ``[R, V]`` on a CPU; rows with penalties, a bias or a guide are changed in
+            place.
         rows: R of them, none after a token that the host does not know.
         histories: What their sequences had seen in the step before.
     """
@@ -41,6 +48,7 @@ def sample(
         if row.draw.params.logit_bias or sees(row.draw):
             _modify(logits[place].numpy(), row, histories)
     histories.end_step()
+    _mask(logits, rows)
     tokens = _choose(logits, rows)
     if not raw:
         return [Sampled(token) for token in tokens]
@@ -156,6 +164,13 @@ def _modify(row: Floats, drawn: DrawnRow, histories: Histories) -> None:
         row[ids] = np.where(times > 0, x - answered.astype(np.float32), x)
     if params.logit_bias:
         row[list(params.logit_bias)] += np.array(list(params.logit_bias.values()), np.float32)
+
+
+def _mask(logits: torch.Tensor, rows: Sequence[DrawnRow]) -> None:
+    """Keep the guided rows of logits ``[R, V]`` to the tokens that may come, in place."""
+    if places := guided_places(rows):
+        for place, words in zip(places, guided_masks(rows), strict=True):
+            mask_on_host(logits[place].numpy(), words)
 
 
 def _raw_logprobs(logits: torch.Tensor, rows: Sequence[DrawnRow]) -> dict[int, torch.Tensor]:

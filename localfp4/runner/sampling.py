@@ -36,7 +36,8 @@ class Sampling(Protocol):
         """Choose one token per row.
 
         Args:
-            logits: float32 ``[D, V]``; changed in place where there are penalties or biases.
+            logits: float32 ``[D, V]``; changed in place where there are penalties, biases or
+                guides.
             buffer: The step's numbers.
             before: The draws of the step before.
         """

@@ -22,6 +22,7 @@ class StepResult:
             last position of a sequence has none.
         greedy: Whether that token was the likeliest.
         drafts: What a head for multi-token prediction or a draft model guesses to follow.
+        top: The likeliest tokens at that place and their log-probabilities, if any are asked for.
     """
 
     sampled: tuple[Sampled, ...] = ()
@@ -29,6 +30,7 @@ class StepResult:
     scores: tuple[float, ...] = ()
     drafts: tuple[int, ...] = ()
     greedy: tuple[bool, ...] = ()
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Step:
     Attributes:
         work: What was asked for.
         outputs: Its tensors, on their way to the host: first what ``read`` takes, then guesses
-            where there are any, then scores and what is greedy, item by item.
+            where there are any, then scores and what belongs to them, item by item.
         drawn: How many tensors ``read`` takes.
         read: Makes choices of them.
         has_guesses: Whether something guesses what follows.
@@ -70,14 +72,23 @@ class Step:
         guesses: Iterator[list[int]] | None,
         scores: Iterator[torch.Tensor],
     ) -> StepResult:
+        result = StepResult()
+        if item.collect is not Collect.NOTHING:
+            result.logits = self.logits.get(place)
         if item.collect is Collect.SCORES:
-            found = tuple(next(scores).tolist())
-            return StepResult(scores=found, greedy=tuple(next(scores).tolist()))
-        if item.draw is None:
-            return StepResult(logits=self.logits.get(place))
-        choices = _accepted(item, sampled) if item.drafts else (next(sampled),)
-        drafts = () if guesses is None else tuple(next(guesses)[: item.propose])
-        return StepResult(choices, drafts=drafts)
+            _read_scores(item, scores, result)
+        if item.draw is not None:
+            result.sampled = _accepted(item, sampled) if item.drafts else (next(sampled),)
+            result.drafts = () if guesses is None else tuple(next(guesses)[: item.propose])
+        return result
+
+
+def _read_scores(item: Work, tensors: Iterator[torch.Tensor], result: StepResult) -> None:
+    result.scores = tuple(next(tensors).tolist())
+    result.greedy = tuple(next(tensors).tolist())
+    if item.alternatives:
+        rows = zip(next(tensors).tolist(), next(tensors).tolist(), strict=True)
+        result.top = tuple(tuple(zip(ids, values, strict=True)) for ids, values in rows)
 
 
 def _accepted(item: Work, sampled: Iterator[Sampled]) -> tuple[Sampled, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from localfp4.config import SamplingParams
+from localfp4.runner.guide import Guide
 
 
 class Collect(Enum):
@@ -25,12 +26,14 @@ class Draw:
         prompt_len: How many of those are prompt.
         seed: Of the request's random numbers. The one that decides the token at a position is a
             function of both, whatever step it is drawn in.
+        guide: What restricts the answer; it has accepted all of it that is in ``tokens``.
     """
 
     params: SamplingParams
     tokens: Sequence[int]
     prompt_len: int
     seed: int
+    guide: Guide | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Work:
         is_decode: Whether these are the newest generated tokens, as opposed to a chunk of prompt:
             one, or a few where a recurrent state was wound back.
         draw: How to choose the token after ``end``; ``None`` while the prompt goes on, and where
-            positions are collected.
+            nothing is generated.
         collect: What to keep of each processed position.
         slot: Where recurrent layers keep what the sequence carries along; ``None`` for models
             without such layers.
@@ -64,6 +67,7 @@ class Work:
         propose: How many drafts a head for multi-token prediction or a draft model shall make for
             the tokens after those that the step brings.
         collect_from: The first position of which scores are kept.
+        alternatives: How many tokens are named beside each that is scored.
     """
 
     tokens: Sequence[int]
@@ -80,3 +84,4 @@ class Work:
     follows: int | None = None
     propose: int = 0
     collect_from: int = 0
+    alternatives: int = 0

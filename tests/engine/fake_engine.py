@@ -73,6 +73,7 @@ class FakeEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.jobs: dict[str, Job] = {}
         self.outbox: list[Event] = []
+        self.prompts = FakePrompts()
         self.info = ModelInfo(
             name=config.model,
             family="fake",
@@ -90,6 +91,17 @@ class FakeEngine:
             thinks="never" if Path(config.model).name == "thoughtless" else "asked",
             sampling=SamplingParams(temperature=0.6, top_k=20),
         )
+
+    def prepare(self, request: Request, *, arrived_s: float) -> Request:
+        if request.prompt is not None and "broken" in request.prompt:
+            raise RuntimeError("a template went wrong")
+        return request
+
+    def enter(self, prepared: Request | Failed) -> None:
+        if isinstance(prepared, Failed):
+            self.outbox.append(prepared)
+        else:
+            self.add(prepared)
 
     def add(self, request: Request) -> None:
         if request.messages is not None:
@@ -154,15 +166,6 @@ class FakeEngine:
         job.done += 1
         self.outbox.append(Delta(job.request.id, word if job.done == 1 else f" {word}", (7,)))
 
-    def count_tokens(self, text: str) -> int:
-        """Count words; texts with ``refuse`` in them cannot be counted."""
-        words = text.split()
-        if "crash" in words:
-            raise RuntimeError("a tokenizer went wrong")
-        if "refuse" in words:
-            raise RequestError("The model folder has no tokenizer.json.")
-        return len(words)
-
     def has_work(self) -> bool:
         return bool(self.jobs or self.outbox)
 
@@ -175,6 +178,31 @@ class FakeEngine:
 
     def close(self) -> None:
         self.jobs.clear()
+
+
+class FakePrompts:
+    """Words and the places of letters; texts with ``refuse`` in them have none."""
+
+    def count(self, text: str) -> int:
+        words = text.split()
+        if "crash" in words:
+            raise RuntimeError("a tokenizer went wrong")
+        if "refuse" in words:
+            raise RequestError("The model folder has no tokenizer.json.")
+        return len(words)
+
+    def token_ids(self, request: Request) -> list[int]:
+        text = request.prompt or ""
+        self.count(text)
+        return list(map(ord, text))
+
+    def decode(self, token_ids: tuple[int, ...]) -> str:
+        return "".join(self.texts(token_ids))
+
+    def texts(self, token_ids: tuple[int, ...]) -> list[str]:
+        if -1 in token_ids:
+            raise RequestError("Token id -1 is not in the vocabulary.")
+        return list(map(chr, token_ids))
 
 
 def _without_text(request_id: str, word: str) -> Delta:

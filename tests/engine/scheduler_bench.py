@@ -19,7 +19,13 @@ from localfp4.runner.work import Collect
 
 
 def sequence(
-    name: str, prompt: list[int], answer: int, collect: Collect = Collect.NOTHING
+    name: str,
+    prompt: list[int],
+    answer: int,
+    collect: Collect = Collect.NOTHING,
+    *,
+    background: bool = False,
+    client: str = "",
 ) -> Sequence:
     return Sequence(
         id=name,
@@ -30,6 +36,8 @@ def sequence(
         stop_ids=frozenset(),
         seed=0,
         collect=collect,
+        background=background,
+        client=client,
     )
 
 
@@ -204,6 +212,8 @@ class Bench:
         assert len(self.scheduler.running) <= self.max_batch
         rows = sum(1 + len(item.drafts) for item in batch if item.is_decode)
         assert rows <= max(self.max_batch, 1 + MOST_DRAFTS), "memory is planned for so many"
+        background = [one.background for one in self.scheduler.running]
+        assert background == sorted(background), "those that give way first are last"
         kinds = [item.is_decode for item in batch]
         assert kinds == sorted(kinds, reverse=True), "decoding sequences come first"
         for item in batch:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from localfp4.config import SamplingParams
 from localfp4.engine.answer import Answer
 from localfp4.engine.prompt import PromptEncoder
 from localfp4.engine.sequence import Sequence
@@ -58,6 +59,12 @@ def whole(deltas: Iterable[Delta]) -> tuple[str, str, list[ToolCall]]:
 CHAT = Request("one", messages=(QUESTION,), tools=(WEATHER,))
 
 
+def end_of(answer: Answer) -> Finished:
+    end = answer.finish()
+    assert isinstance(end, Finished)
+    return end
+
+
 def test_the_kinds_are_told_apart() -> None:
     deltas, answer = answer_to(CHAT, f"<think>\nHm.\n</think>\n\nI look.\n{CALL}\n{CALL}")
     reasoning, text, [first, second] = whole(deltas)
@@ -66,7 +73,7 @@ def test_the_kinds_are_told_apart() -> None:
     assert first.id != second.id
     assert all(len(call.id) == 9 and call.id.isalnum() for call in (first, second))
     assert json.loads(second.arguments) == {"city": "Köln"}
-    assert answer.finish().reason == "tool_calls"
+    assert end_of(answer).reason == "tool_calls"
     assert pickle.loads(pickle.dumps(deltas)) == deltas
 
 
@@ -74,7 +81,7 @@ def test_the_kinds_are_told_apart() -> None:
 def test_an_answer_without_calls_ends_as_ever(ends: bool, reason: FinishReason) -> None:
     deltas, answer = answer_to(CHAT, "<think>\nHm.\n</think>\n\nRain.", ends=ends)
     assert whole(deltas) == ("Hm.", "Rain.", [])
-    assert answer.finish().reason == reason
+    assert end_of(answer).reason == reason
 
 
 def test_prompts_that_are_no_conversation_are_not_parsed() -> None:
@@ -88,7 +95,39 @@ def test_stop_strings_are_looked_for_in_content_only() -> None:
     reasoning, content, calls = whole(deltas)
     assert (reasoning, content, len(calls)) == ("no END yet", "Now the ", 1)
     assert answer.sequence.finished == "stop"
-    assert answer.finish().reason == "tool_calls"
+    assert end_of(answer).reason == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    ("text", "thought"),
+    [
+        ("<think>\nThe sky is blue. 🐈\n</think>\n\nIt is blue.", "\nThe sky is blue. 🐈"),
+        ("<think>\nIt goes on and on", "\nIt goes on and on"),
+        ("It is blue, and this is no <thought>.", ""),
+        (CALL, ""),
+    ],
+)
+def test_tokens_that_are_thought_are_counted(text: str, thought: str) -> None:
+    _, answer = answer_to(CHAT, text)
+    expected = model("qwen3").tokenizer.count(thought)
+    assert abs(end_of(answer).reasoning_tokens - expected) <= 1  # blanks around are dropped
+    assert bool(end_of(answer).reasoning_tokens) == bool(thought)
+    assert (
+        end_of(answer_to(replace(CHAT, messages=None, prompt="a"), text)[1]).reasoning_tokens == 0
+    )
+
+
+def test_what_the_request_named_is_told_where_it_ends_an_answer() -> None:
+    def stopped_by(text: str, *stop: str, stops: tuple[int, ...] = (), **rest: Any) -> object:
+        asked = replace(CHAT, sampling=SamplingParams(stop_token_ids=stops))
+        return end_of(answer_to(asked, text, stop=stop, **rest)[1]).stopped_by
+
+    [end] = model("qwen3").ids("<|im_end|>")
+    assert stopped_by("One two three", "five", "two", "three") == "two"
+    assert stopped_by("One two three", "n", "One") == "n"
+    assert stopped_by("One two three", "five") is None
+    assert stopped_by("One two", stops=(end,)) == end
+    assert stopped_by("One two", stops=(end,), ends=False) is None
 
 
 def test_cancelling_gives_out_what_was_held_back() -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -259,6 +260,40 @@ def test_stats_say_decode_while_working_and_idle_afterwards(shared: EngineClient
         phases.add(stats.phase)
     assert "decode" in phases
     _wait_for_idle(shared)
+
+
+def test_what_is_submitted_goes_to_an_inbox_up_to_its_end(shared: EngineClient) -> None:
+    inbox: SimpleQueue[Event | None] = SimpleQueue()
+    shared.submit(_request("a", "one two"), inbox)
+    shared.submit(_request("b", "repeat 100000"), inbox)
+    with pytest.raises(UserError, match="'b' is running already"):
+        shared.submit(_request("b", "x"), inbox)
+    by_id: dict[str, list[Event]] = {"a": [], "b": []}
+    while not any(isinstance(event, Finished) for event in by_id["b"]):
+        event = inbox.get(timeout=PROMPTLY_S)
+        assert event is not None
+        by_id[event.id].append(event)
+        if len(by_id["b"]) == 3:
+            shared.cancel("b")
+    assert _text(by_id["a"]) == "plain one two"
+    assert [type(by_id[name][0]) for name in "ab"] == [Started, Started]
+    shared.submit(_request("a", "the id is free again"), inbox)
+    assert inbox.get(timeout=PROMPTLY_S) == Started("a", 6)
+    assert shared.death() == ""
+
+
+def test_inboxes_hear_of_the_death_of_the_engine(own: EngineClient) -> None:
+    inbox: SimpleQueue[Event | None] = SimpleQueue()
+    own.submit(_request("a", "repeat 100000"), inbox)
+    own.submit(_request("b", "crash"), SimpleQueue())
+    while inbox.get(timeout=PROMPTLY_S) is not None:
+        pass
+    assert "a kernel went wrong" in own.death()
+    with pytest.raises(EngineDiedError, match="a kernel went wrong"):
+        own.submit(_request("c", "x"), inbox)
+    assert inbox.empty()
+    own.close()
+    assert "not running" in own.death()
 
 
 def test_many_threads_stream_and_cancel_without_mixing_answers(shared: EngineClient) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from localfp4 import LLM, SamplingParams
 from localfp4.engine.prompt import PromptEncoder
-from localfp4.errors import ContextError, RequestError
+from localfp4.errors import ContextError
 from localfp4.messages import ChatMessage, Failed, Request
 from tests.text.families import model
 
@@ -104,12 +104,6 @@ def test_what_cannot_be_answered_fails_in_words(demo: LLM, messages: Any, words:
     [event] = engine.step()
     assert isinstance(event, Failed)
     assert words in event.message
-
-
-def test_counting_needs_a_tokenizer(demo: LLM) -> None:
-    assert demo._running().count_tokens("A token is a piece of text.") > 4
-    with pytest.raises(RequestError, match="no tokenizer"):
-        PromptEncoder(None, None, 10, 10).count("text")
 
 
 @pytest.mark.parametrize(

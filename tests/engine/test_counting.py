@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from localfp4.config import EngineConfig
 from localfp4.engine.client import EngineClient
-from localfp4.engine.counting import PIECE_CHARS, Counting, batches
-from localfp4.engine.protocol import CountTokens, TokensCounted
+from localfp4.engine.counting import PIECE_CHARS, batches
 from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import Delta, Request
 from localfp4.text.tokenizer import Tokenizer
@@ -52,25 +51,6 @@ def test_the_pieces_of_prose_have_as_many_tokens_as_all_of_it(demo_folder: Path)
     pieces = [piece for batch in batches([prose]) for _, piece in batch]
     assert len(pieces) > 5
     assert abs(sum(map(tokenizer.count, pieces)) - tokenizer.count(prose)) <= len(pieces)
-
-
-def test_answers_find_who_asked_in_whatever_order_they_come() -> None:
-    asked: list[CountTokens] = []
-    counting = Counting(asked.append)
-    with ThreadPoolExecutor() as pool:
-        answers = [pool.submit(counting.count, [f"{n} x"]) for n in range(4)]
-        while len(asked) < 4:
-            pass
-        for command in reversed(asked):
-            counting.deliver(TokensCounted(command.number, (int(command.texts[0].split()[0]),)))
-        assert [answer.result(20) for answer in answers] == [[0], [1], [2], [3]]
-        broken_off = pool.submit(counting.count, ["a"])
-        while len(asked) < 5:
-            pass
-        counting.end()
-        assert broken_off.result(20) is None
-    assert counting.count(["late"]) is None
-    assert counting.count([]) == []
 
 
 def test_a_client_counts_while_answers_are_written() -> None:

@@ -228,7 +228,7 @@ def test_an_id_that_is_taken_is_refused_and_free_again_afterwards(make_engine: M
     engine.add(request)
     events = [event for _ in range(60) if engine.has_work() for event in engine.step()]
     [failed] = [event for event in events if isinstance(event, Failed)]
-    assert failed.message == "A request named 'one' is already running."
+    assert failed == Failed("one", "A request named 'one' is already running.", "request")
     assert sum(isinstance(event, Finished) for event in events) == 1
     assert answer(engine, [1, 2]).failed is None
 
@@ -267,6 +267,7 @@ def test_collected_prompts_need_no_place_for_an_answer(make_engine: MakeEngine) 
     engine.add(Request("long", token_ids=tuple(random_tokens(9, 101))), Collect.LOGITS)
     [failed] = engine.step()
     assert isinstance(failed, Failed)
+    assert failed.kind == "context"
 
 
 def test_a_request_larger_than_the_pool_is_refused_with_numbers(make_engine: MakeEngine) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localfp4.config import EngineConfig
-from localfp4.engine.process import EngineLoop, FrontEndGoneError, Wire
-from localfp4.engine.protocol import Cancel, Command, CountTokens, Shutdown, TokensCounted
-from localfp4.messages import Delta, Event, Failed, Finished, Request, Started, Stats
+from localfp4.engine.process import EngineLoop
+from localfp4.engine.protocol import Cancel, Command, CountTokens, Replied, Shutdown
+from localfp4.engine.wire import FrontEndGoneError, Wire
+from localfp4.messages import Constraint, Delta, Event, Failed, Finished, Request, Started, Stats
 
 PROMPTLY_S = 20.0
 
@@ -41,6 +43,7 @@ class Running:
     def __init__(self) -> None:
         self.engine: Any = fake_engine.FakeEngine(EngineConfig("echo"))
         self.steps = 0
+        self.replies: list[Replied] = []
         self.ending: BaseException | None = None
         self.pipe, far_end = Pipe()
         self._far_end: Connection = far_end
@@ -60,6 +63,8 @@ class Running:
             report = self.pipe.recv()
             if isinstance(report, Stats):
                 stats.append(report)
+            elif isinstance(report, Replied):
+                self.replies.append(report)
             else:
                 events += report
         return events
@@ -124,14 +129,95 @@ def test_it_steps_only_while_there_is_work() -> None:
         assert running.steps == 3  # the words "plain" and "one", and the end
 
 
-def test_counting_much_holds_up_no_answer() -> None:
+class Gate:
+    """Holds up the preparation of requests that are named ``slow``."""
+
+    def __init__(self, running: Running) -> None:
+        self.prepared: list[str] = []
+        self.entered, self.opened = threading.Event(), threading.Event()
+        prepare = running.engine.prepare
+
+        def gated(request: Request, *, arrived_s: float) -> object:
+            self.prepared.append(request.id)
+            if request.id.startswith("slow"):
+                self.entered.set()
+                assert self.opened.wait(PROMPTLY_S)
+            return prepare(request, arrived_s=arrived_s)
+
+        running.engine.prepare = gated
+
+
+def test_what_takes_long_to_prepare_holds_up_no_answer() -> None:
     with Running() as running:
-        running.send(Request("a", prompt="repeat 50"))
-        running.send(*(CountTokens(number, ("x",)) for number in range(100)))
-        reports = [running.pipe.recv() for _ in range(100)]
-        counted = sum(isinstance(report, TokensCounted) for report in reports)
-        assert 20 < counted < 80, "a step after each count, while there is something to write"
+        gate = Gate(running)
+        running.send(Request("a", prompt="repeat 50"), Request("slow", prompt="one"))
+        running.send(CountTokens(1, ("x",)), Request("b", prompt="two"))
+        running.read_until(lambda events, _: _ends(events) == ["a"])
+        gate.opened.set()
+        events = running.read_until(lambda events, _: len(_ends(events)) == 2)
+        assert [event.id for event in events if isinstance(event, Started)] == ["slow", "b"]
+        assert running.replies == [Replied(1, (1,))]
         running.send(Shutdown())
+
+
+def test_what_is_being_prepared_or_waits_for_it_can_be_cancelled() -> None:
+    with Running() as running:
+        gate = Gate(running)
+        running.send(Request("slow", prompt="one"), Request("later", prompt="one"))
+        running.send(Request("last", prompt="one"))
+        assert gate.entered.wait(PROMPTLY_S)
+        running.send(Cancel("slow"), Cancel("later"), Cancel("nobody"))
+        events = running.read_until(lambda events, _: len(events) == 2)
+        assert [(event.id, getattr(event, "reason", "")) for event in events] == [
+            ("slow", "cancelled"),
+            ("later", "cancelled"),
+        ]
+        running.send(Request("later", prompt="again"))
+        gate.opened.set()
+        events = running.read_until(lambda events, _: len(_ends(events)) == 2)
+        assert gate.prepared == ["slow", "last", "later"]
+        assert _ends(events) == ["last", "later"]
+        running.send(Shutdown())
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        Request("slow", prompt="one", constraint=Constraint("json_object")),
+        Request("slow", messages=({"role": "user", "content": "x" * 70_000},)),
+    ],
+)
+def test_what_takes_long_to_prepare_holds_up_no_other_request(slow: Request) -> None:
+    with Running() as running:
+        gate = Gate(running)
+        running.send(slow, Request("b", prompt="two"))
+        running.read_until(lambda events, _: _ends(events) == ["b"])
+        gate.opened.set()
+        running.read_until(lambda events, _: _ends(events) == ["slow"])
+        running.send(Shutdown())
+
+
+def test_a_bug_in_preparing_a_request_fails_it_alone() -> None:
+    with Running() as running:
+        running.send(Request("a", prompt="broken"), Request("b", prompt="one"))
+        events = running.read_until(lambda events, _: len(_ends(events)) == 2)
+        [failed] = [event for event in events if isinstance(event, Failed)]
+        assert failed.id == "a"
+        assert "RuntimeError: a template went wrong" in failed.message
+        running.send(Shutdown())
+
+
+def test_a_flood_of_commands_does_not_keep_it_from_stepping() -> None:
+    """What comes while commands are being obeyed waits for the step after them."""
+    with Running() as running:
+
+        def come_again(request_id: str) -> None:
+            with suppress(OSError):  # the test is over
+                running.pipe.send(Cancel(request_id))
+
+        running.engine.cancel = come_again
+        running.send(Request("a", prompt="repeat 30"), Cancel("nobody"))
+        running.read_until(lambda events, _: _ends(events) == ["a"])
 
 
 def test_it_ends_when_the_front_end_is_gone_while_idle() -> None:

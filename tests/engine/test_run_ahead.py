@@ -298,7 +298,9 @@ def test_a_request_alone_without_memory_fails_and_the_next_is_served(engines: En
     engine, runner = ahead_of(engines("sharp"), **SMALL)
     spoiled(runner, {3}, set())
     events = run(engine, [Request("one", token_ids=(1, 2), sampling=GREEDY)])
-    assert isinstance(events["one"].failed, Failed)
+    failed = events["one"].failed
+    assert isinstance(failed, Failed)
+    assert failed.kind == "memory"
     assert len(answer(engine, [1, 2]).token_ids) == 24
 
 

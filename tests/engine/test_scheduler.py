@@ -117,7 +117,7 @@ def test_a_decoding_sequence_gives_way_to_an_older_prompt() -> None:
     old = bench.add(sequence("old", prompt(4 * PAGE_SIZE, 1), 3))
     bench.step()
     young = sequence("young", prompt(10, 2), 3 * PAGE_SIZE)
-    bench.scheduler.waiting.append(young)
+    bench.scheduler.waiting.add(young)
     bench.live.append(young)
     bench.drain()
     assert old.tokens == alone(prompt(4 * PAGE_SIZE, 1), 3)
@@ -213,6 +213,8 @@ TRAFFIC = st.lists(
         st.integers(0, 2),  # which of three beginnings
         st.integers(0, 20),  # steps before it comes
         st.none() | st.integers(0, 60),  # steps until it is cancelled
+        st.booleans(),  # whether it is a background one
+        st.sampled_from("ab"),  # client
     ),
     min_size=1,
     max_size=12,
@@ -232,7 +234,7 @@ TRAFFIC = st.lists(
     failing=st.sets(st.integers(0, 60), max_size=3),
 )
 def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
-    traffic: list[tuple[int, int, int, int, int | None]],
+    traffic: list[tuple[int, int, int, int, int | None, bool, str]],
     pages: int,
     max_batch: int,
     max_step_tokens: int,
@@ -246,11 +248,13 @@ def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
     sizes = (pages, *range(3, 2 + len(windows)))
     bench = Bench(sizes, max_batch, max_step_tokens, slots, ahead, windows, speculator)
     due = [
-        (start, n, sequence(str(n), prompt(length, mark), answer))
-        for n, (length, answer, mark, start, _) in enumerate(traffic)
+        (start, n, sequence(str(n), prompt(length, mark), answer, background=idle, client=who))
+        for n, (length, answer, mark, start, _, idle, who) in enumerate(traffic)
     ]
     ends = {
-        n: start + cancel for n, (*_, start, cancel) in enumerate(traffic) if cancel is not None
+        n: start + cancel
+        for n, (_, _, _, start, cancel, _, _) in enumerate(traffic)
+        if cancel is not None
     }
     clock = 0
     while bench.live or any(start >= clock for start, *_ in due):
@@ -266,7 +270,7 @@ def test_random_traffic_ends_with_the_right_tokens_and_exact_pages(
         clock += 1
         assert clock < 20_000, "the queue stands still"
     for _, n, one in due:
-        length, answer, mark, _, cancel = traffic[n]
+        length, answer, mark, _, cancel, _, _ = traffic[n]
         expected = alone(prompt(length, mark), answer)
         assert one.tokens == expected[: len(one.tokens)]
         assert one.finished == ("length" if len(one.tokens) == len(expected) else "cancelled")

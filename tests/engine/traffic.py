@@ -8,7 +8,7 @@ import torch
 
 from localfp4.config import EngineConfig, SamplingParams
 from localfp4.engine.engine import Engine, load_engine
-from localfp4.messages import Delta, Event, Failed, Finished, Request, Started
+from localfp4.messages import Delta, Event, Failed, Finished, PromptScored, Request, Started
 from localfp4.runner.rows import DrawnRow
 from localfp4.runner.sampler import sample
 from localfp4.runner.work import Collect, Draw
@@ -31,6 +31,7 @@ class Outcome:
     """What the events told of one request."""
 
     started: Started | None = None
+    scored: PromptScored | None = None
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     finished: Finished | None = None
@@ -43,6 +44,11 @@ class Outcome:
             case Started():
                 assert self.started is None
                 self.started = event
+            case PromptScored():
+                assert self.started is not None
+                assert self.scored is None
+                assert not self.token_ids, "a prompt's scores come before the answer"
+                self.scored = event
             case Delta():
                 assert self.started is not None
                 self.token_ids += event.token_ids

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from localfp4.config import PAGE_SIZE, SamplingParams
-from localfp4.engine.scheduler import Scheduler
+from localfp4.engine.roster import Roster
 from localfp4.engine.sequence import Sequence as EngineSequence
 from localfp4.llm import LLM
 from localfp4.messages import Completion, Delta, Finished
@@ -152,13 +152,13 @@ def test_prefill_split_anywhere(model: Model, chunk: int) -> None:
 def test_answers_go_on_after_preemption(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three sequences that need two pages each share three."""
     preempted: list[EngineSequence] = []
-    preempt = Scheduler._preempt
+    preempt = Roster.preempt
 
-    def spy(scheduler: Scheduler, sequence: EngineSequence) -> None:
+    def spy(roster: Roster, sequence: EngineSequence) -> None:
         preempted.append(sequence)
-        preempt(scheduler, sequence)
+        preempt(roster, sequence)
 
-    monkeypatch.setattr(Scheduler, "_preempt", spy)
+    monkeypatch.setattr(Roster, "preempt", spy)
     prompts = [tiny.token_ids(PAGE_SIZE - 8, seed=seed) for seed in (11, 12, 13)]
     with model.open(context=2 * PAGE_SIZE, cache=3 * PAGE_SIZE) as ours:
         answers = ours.generate(requests(prompts), GREEDY)

@@ -9,6 +9,7 @@ from localfp4_kernels.cases import Case, Gate, ModelShape
 from localfp4_kernels.launch import Launch
 from localfp4_kernels.sampling.choose import RowParams, plan_choose
 from localfp4_kernels.sampling.greedy import plan_choose_greedily
+from localfp4_kernels.sampling.mask import TokenMasks, plan_mask_tokens
 from localfp4_kernels.sampling.penalties import (
     Biases,
     Penalties,
@@ -42,6 +43,8 @@ def _launches(logits: torch.Tensor, target: Target) -> Iterator[Launch]:
         penalties = Penalties(share, share, share)
         yield from plan_penalise(logits, listed, penalties, target=target).launches
     yield from plan_add_biases(logits, Biases(starts, tokens, share), target=target).launches
+    words = tokens.int().new_empty(_ROWS, -(-logits.shape[1] // 32))
+    yield from plan_mask_tokens(logits, TokenMasks(tokens, words), target=target).launches
     yield from plan_choose_greedily(logits, target=target).launches
     yield from plan_choose_greedily(logits, logits, target=target).launches
     for top_k, top_p, min_p in product((None, tokens.int()), (None, share), (None, share)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from localfp4_kernels.sampling.ranking import (
     MASS_UNIT,
@@ -28,6 +29,8 @@ of many more, which takes longer than the work."""
 
 _MOST_ROWS = 2**10
 
+_LOWEST = np.finfo(np.float32).min
+
 
 @dataclass(frozen=True, slots=True)
 class RowDraws:
@@ -46,6 +49,21 @@ class RowDraws:
     def of(self, rows: slice | Integers) -> "RowDraws":
         """Return those of some rows."""
         return RowDraws(self.numbers[rows], self.temperature[rows], self.limits.of(rows))
+
+
+def mask_on_host(row: Floats, words: NDArray[np.uint32]) -> None:
+    """Make minus infinity of the logits of tokens that may not come, in place.
+
+    Of those that may, NaN and minus infinity become the lowest finite number.
+
+    Args:
+        row: ``[V]``.
+        words: ``[ceil(V / 32)]``: bit ``t % 32`` of word ``t // 32`` says whether token t may come.
+    """
+    np.copyto(row, _LOWEST, where=~(row > -np.inf))
+    bytes_of = words.astype("<u4", copy=False).view(np.uint8)
+    allowed = np.unpackbits(bytes_of, count=len(row), bitorder="little")
+    np.copyto(row, -np.inf, where=allowed == 0)
 
 
 def choose_greedily_on_host(logits: torch.Tensor) -> list[int]:
