@@ -33,6 +33,7 @@ class ModelEntry:
         is_local: Whether it is complete on this computer.
         size_bytes: Of its files, or ``None`` where unknown.
         present_bytes: How much of a download that was begun is here.
+        server: Where another program serves it; empty for those that are run here.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelEntry:
     is_local: bool = True
     size_bytes: int | None = None
     present_bytes: int = 0
+    server: str = ""
 
     def is_named(self, name: str) -> bool:
         """Say whether this is what a user means by a name."""

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from localfp4.bench.engines import server as server_module
 from localfp4.bench.engines.contestant import CaseFailedError, Entrant, Loading
 from localfp4.bench.engines.server import Server, load
-from localfp4.bench.engines.server_address import parse_address
 from localfp4.bench.engines.server_answer import spread
 from localfp4.bench.engines.server_dialect import Dialect
 from localfp4.bench.records import Series
 from localfp4.bench.workload import Case, requests
 from localfp4.errors import UserError
+from localfp4.remote import models as models_module
+from localfp4.remote.address import parse_address
 from tests.bench.fake_server import (
     DONE,
     Answer,
@@ -53,7 +53,7 @@ def counting(server: Server) -> Server:
 
 @pytest.fixture
 def no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "_NAP_S", 0.0)
+    monkeypatch.setattr(models_module, "NAP_S", 0.0)
 
 
 def failure(answer: Answer, case: Case = CASE, **settings: Any) -> str:
@@ -104,8 +104,7 @@ def test_prompts_are_those_of_every_engine_and_answers_have_their_length() -> No
 def test_a_token_counts_when_its_id_comes_even_without_text() -> None:
     with serving(vllm) as fake:
         measured = counting(loaded(load(fake.url))).run(CASE, "0")
-    # Every line is looked at, blank ones as well: pieces come at 1, 3, 5 and so on.
-    assert list(measured.arrivals["bench-0"]) == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert list(measured.arrivals["bench-0"]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_the_first_token_is_that_of_the_first_text_where_ids_are_not_told() -> None:
@@ -115,7 +114,7 @@ def test_the_first_token_is_that_of_the_first_text_where_ids_are_not_told() -> N
 
     with serving(empty_first) as fake:
         measured = counting(loaded(load(fake.url))).run(replace(CASE, output_tokens=2), "0")
-    assert list(measured.arrivals["bench-0"]) == [5, 9]
+    assert list(measured.arrivals["bench-0"]) == [3, 4]
 
 
 def test_tokens_of_a_piece_come_together() -> None:
@@ -124,7 +123,7 @@ def test_tokens_of_a_piece_come_together() -> None:
     with serving(llama_cpp, models) as fake:
         server = counting(loaded(load(fake.url)))
         measured = server.run(CASE, "0")
-    assert list(measured.arrivals["bench-0"]) == [1, 1, 3, 3, 5, 5, 7, 7]
+    assert list(measured.arrivals["bench-0"]) == [1, 1, 2, 2, 3, 3, 4, 4]
     assert any("several tokens in a piece" in note for note in measured.notes)
     assert server.about.version == "llama.cpp b7100-abc"
     assert (server.about.vocab_size, server.about.parameters) == (320, 7_000)
@@ -164,9 +163,9 @@ def test_a_service_with_chat_alone_is_asked_that_way() -> None:
     assert [note for note in server.about.notes if "refuses ignore_eos" in note]
     assert [note for note in server.about.notes if "messages of a chat" in note]
     assert len(fake.bodies("/chat/completions")[-1]["messages"][0]["content"].split()) == 9
-    # Three pieces with text, thoughts among them, at 3, 5 and 7 for eight tokens.
+    # Three pieces with text, thoughts among them, at 2, 3 and 4 for eight tokens.
     times = measured.arrivals["bench-0"]
-    assert (times[0], times[-1], len(times)) == (3, 7, 8)
+    assert (times[0], times[-1], len(times)) == (2, 4, 8)
     assert list(times) == sorted(times)
 
 

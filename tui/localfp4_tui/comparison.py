@@ -10,6 +10,7 @@ from time import monotonic
 from localfp4.errors import UserError
 from localfp4.messages import (
     Delta,
+    Event,
     Failed,
     Finished,
     LoadProgress,
@@ -61,7 +62,7 @@ class Side:
     _text: TerminalSanitizer = field(default_factory=TerminalSanitizer)
     _thought: TerminalSanitizer = field(default_factory=TerminalSanitizer)
 
-    def take(self, news: LoadProgress | ModelInfo | Started | Delta | Finished | Failed) -> None:
+    def take(self, news: LoadProgress | ModelInfo | Event) -> None:
         """Take in what has happened on this side."""
         match news:
             case LoadProgress():

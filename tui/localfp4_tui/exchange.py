@@ -136,7 +136,8 @@ class Exchange:
     @property
     def context_tokens(self) -> int:
         """Tokens of the prompt and of what has come so far."""
-        prompt_tokens = self.started.prompt_tokens if self.started else 0
+        told = self.finished or self.started  # a server may know the prompt only in the end
+        prompt_tokens = told.prompt_tokens if told else 0
         return prompt_tokens + self._new_tokens
 
     def _tokens_per_s(self) -> float:

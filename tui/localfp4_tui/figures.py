@@ -20,6 +20,11 @@ def model_rows(session: ChatSession) -> Rows:
     info = session.info
     if info is None:
         return [("Model", session.model)]
+    if info.server:
+        rows = [("Model", info.name), ("Server", info.server)]
+        rows += [("Context", f"{info.max_model_len} tokens")] if info.max_model_len else []
+        rows.append(("Sampling", sampling.describe(session.sampling)))
+        return rows + [("Note", note) for note in info.notes]
     rows = [
         ("Model", f"{info.name} ({info.family}, {format_count(info.parameters)} parameters)"),
         ("Weights", f"{info.weight_format}, {format_bytes(info.weight_bytes)}"),
@@ -49,7 +54,7 @@ def memory_rows(session: ChatSession) -> Rows:
     rows: Rows = []
     if (gauges := session.gauges) is not None:
         rows += device_rows(gauges)
-    if (stats := session.stats) is not None:
+    if (stats := session.stats) is not None and stats.kv_total_tokens:
         rows.append(("KV in use", kv_in_use(stats, " tokens")))
     return rows
 
@@ -119,8 +124,9 @@ def live_rows(session: ChatSession) -> Rows:
     if info is not None:
         exchange = session.exchange
         used = exchange.context_tokens if exchange else session.context_tokens
-        rows.append(("Context", f"{used} of {info.max_model_len}"))
-    if stats is not None:
+        limit = f" of {info.max_model_len}" if info.max_model_len else ""
+        rows.append(("Context", f"{used}{limit}"))
+    if stats is not None and stats.kv_total_tokens:
         rows.append(("KV in use", kv_in_use(stats)))
     if finished is not None:
         speed = finished.decode_tokens_per_s

@@ -37,6 +37,11 @@ class ModelRow:
     is_loaded: bool = False
 
     @property
+    def is_here(self) -> bool:
+        """Whether its files are on this computer."""
+        return self.entry.is_local and not self.entry.server
+
+    @property
     def is_downloading(self) -> bool:
         """Whether bytes of it arrive now."""
         return self.download is not None and self.download.is_running
@@ -70,6 +75,8 @@ class ModelRow:
             return Content.styled("paused" if begun else "download", MUTED)
         if self.error:
             return Content.styled("cannot run", "$text-error")
+        if self.entry.server:
+            return Content.styled("served", "$text-success")
         if self.fit is None:
             return Content.styled("…", MUTED)
         if not self.fit.fits:
@@ -84,6 +91,8 @@ class ModelRow:
             return self.error
         if not self.entry.is_local:
             return self._to_come()
+        if self.entry.server:
+            return "Enter asks for its answers from now on."
         if self.fit is None:
             return "Its headers are being read."
         if not self.fit.fits:
@@ -118,6 +127,8 @@ class ModelRow:
             facts = [" of ".join([format_bytes(begun), *facts]) + " here"]
         elif not self.entry.is_local:
             facts.insert(0, "on the hub")
+        if self.entry.server:
+            facts.append(self.entry.server)
         if self.facts is not None:
             facts.append(self.facts.weight_format)
             facts.append(f"{self.facts.family} {format_count(self.facts.parameters)}")

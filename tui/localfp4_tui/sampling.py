@@ -63,7 +63,7 @@ def parse_value(name: str, text: str) -> int | float | None:
         RequestError: It is malformed or out of range.
     """
     number = _parse_number(name, text)
-    merge(SamplingParams(), {name: number})  # raises for a value out of range
+    merge(SamplingParams(), {name: number}).check_answers()
     return number
 
 

@@ -32,9 +32,9 @@ def chat_status(session: ChatSession) -> Status:
 def device_status(session: ChatSession) -> DeviceStatus:
     """Return what the lower line of the status shows now."""
     gauges = session.gauges
-    if gauges is None:
-        return DeviceStatus()
     info = session.info if session.state is EngineState.READY else None
+    if gauges is None:
+        return DeviceStatus(server=info.server if info is not None else "")
     answer = session.conversation.last("assistant")
     return DeviceStatus(
         memory_label=gauges.memory_label,

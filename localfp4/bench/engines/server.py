@@ -4,21 +4,12 @@ What a server does not tell is empty: its device, its memory, what it draws.
 """
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from localfp4.bench.engines.contestant import CaseFailedError, Loading
 from localfp4.bench.engines.peer import Peer
-from localfp4.bench.engines.server_address import (
-    Address,
-    ServerError,
-    api_key_from,
-    ask_for_json,
-    parse_address,
-)
 from localfp4.bench.engines.server_answer import Answer, read_answer
 from localfp4.bench.engines.server_dialect import (
     Dialect,
@@ -30,19 +21,15 @@ from localfp4.bench.engines.server_dialect import (
 from localfp4.bench.engines.server_stream import Client
 from localfp4.bench.records import About, Measured
 from localfp4.bench.workload import Case, requests
-from localfp4.checkpoint.display import listed, shown
-from localfp4.errors import UserError
 from localfp4.messages import LoadProgress
+from localfp4.remote.address import parse_address
+from localfp4.remote.errors import ServerError
+from localfp4.remote.key import key_for
+from localfp4.remote.models import ServedModel, only_model, product, served_models
 
 TIMEOUT_S = 300.0
-_ASKING_S = 10.0
-_NAP_S = 1.0
 _VOCAB_SIZE = 30_000
 """Nearly every vocabulary is larger; where a server does not tell, ids are drawn below this."""
-
-_VERSIONS = {"vllm": ("vLLM", "/version"), "library": ("Ollama", "/api/version")}
-_NAMES = {"llamacpp": "llama.cpp", "sglang": "SGLang", "localfp4": "localfp4"}
-"""By ``owned_by`` in the list of models."""
 
 
 def load(
@@ -69,15 +56,14 @@ def load(
         CaseFailedError: The server cannot be reached, or does not answer as it should.
     """
     started = time.perf_counter()
-    client = Client(parse_address(base_url), api_key_from(api_key_variable), timeout_s)
-    yield LoadProgress(f"asking the server at {client.address.url}")
+    address = parse_address(base_url)
+    client = Client(address, key_for(address, api_key_variable), timeout_s)
+    yield LoadProgress(f"asking the server at {address.url}")
     try:
-        models = yield from _models(client)
-        chosen = model or _only(models, client.address)
-        listing = models.get(chosen, {})
-        meta = listing.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
-        vocabulary = vocab_size or _number(meta, "n_vocab") or _VOCAB_SIZE
+        served = yield from served_models(address, client.key, timeout_s)
+        chosen = model or only_model(served, address)
+        facts = served.get(chosen, ServedModel(chosen))
+        vocabulary = vocab_size or facts.vocab_size or _VOCAB_SIZE
         dialect, probe = find_dialect(client, chosen, vocabulary, ignore_eos=ignore_eos)
         length = TextLength()
         if not dialect.takes_ids:
@@ -85,10 +71,10 @@ def load(
     except ServerError as error:
         raise CaseFailedError(str(error)) from error
     about = About(
-        version=_version(client, listing, probe),
-        parameters=_number(meta, "n_params"),
-        device=f"server at {client.address.place}",
-        weight_bytes=_number(meta, "size"),
+        version=product(address, client.key, facts.owner, probe.fingerprint),
+        parameters=facts.parameters,
+        device=f"server at {address.place}",
+        weight_bytes=facts.size_bytes,
         load_s=time.perf_counter() - started,
         vocab_size=vocabulary,
         notes=(*dialect.notes, *_notes_of_counting(probe, dialect, length)),
@@ -150,62 +136,6 @@ class Server(Peer):
         if not self.dialect.takes_ids:
             return told or self.length.tokens(self.length.words(case.input_tokens))
         return min(told or case.input_tokens, case.input_tokens)
-
-
-def _models(client: Client) -> Generator[LoadProgress, None, Mapping[str, Mapping[str, Any]]]:
-    """Return what a server has, by name; waits for one that is still loading.
-
-    Raises:
-        ServerError: It cannot be reached, or does not answer.
-    """
-    address, deadline = client.address, time.monotonic() + client.timeout_s
-    while True:
-        try:
-            found = ask_for_json(address, f"{address.root}/models", client.key, _ASKING_S)
-        except ServerError as error:
-            if error.status in (404, 405):
-                return {}
-            if error.status != 503 or time.monotonic() > deadline:
-                raise
-            yield LoadProgress(f"waiting for the server at {address.url} to load its model")
-            time.sleep(_NAP_S)
-            continue
-        data = found.get("data") if isinstance(found, dict) else None
-        listed_models = [one for one in data or () if isinstance(one, dict) and one.get("id")]
-        return {str(one["id"]): one for one in listed_models}
-
-
-def _only(models: Mapping[str, Any], address: Address) -> str:
-    """Return the one model that a server has.
-
-    Raises:
-        UserError: It has several, or tells none.
-    """
-    if len(models) == 1:
-        return next(iter(models))
-    if models:
-        raise UserError(
-            f"The server at {address.url} has {listed(list(models))}; name one of them."
-        )
-    raise UserError(f"The server at {address.url} does not tell what models it has; name one.")
-
-
-def _version(client: Client, listing: Mapping[str, Any], probe: Answer) -> str:
-    """Name the server and its version, as far as it tells."""
-    owner = str(listing.get("owned_by", ""))
-    if owner not in _VERSIONS:
-        return " ".join(filter(None, (_NAMES.get(owner, ""), shown(probe.fingerprint))))
-    name, path = _VERSIONS[owner]
-    with suppress(ServerError):
-        told = ask_for_json(client.address, path, client.key, _ASKING_S)
-        if isinstance(told, dict) and told.get("version"):
-            return f"{name} {shown(told['version'])}"
-    return name
-
-
-def _number(settings: Mapping[str, Any], name: str) -> int | None:
-    value = settings.get(name)
-    return value if isinstance(value, int) and value > 0 else None
 
 
 def _notes_of_counting(probe: Answer, dialect: Dialect, length: TextLength) -> tuple[str, ...]:

@@ -5,31 +5,17 @@ to, llama.cpp how many it has made so far. Of others only the sum is known, whic
 pieces; and of some not even that, so that every piece counts as one token.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localfp4.bench.engines.server_address import ServerError, message_in
 from localfp4.bench.engines.server_stream import Stamped
-from localfp4.checkpoint.display import shown
+from localfp4.remote.errors import ServerError
+from localfp4.remote.stream import parsed
+from localfp4.remote.usage import Usage, read_usage
+from localfp4.remote.words import message_in, one_line
 
 _TEXTS = ("text", "content", "reasoning_content", "reasoning")
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a server says that a request took; ``None`` where it does not.
-
-    Attributes:
-        prompt_tokens: Length of the prompt.
-        completion_tokens: Length of the answer.
-        cached_tokens: Of the prompt, those that were not computed.
-    """
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +48,12 @@ def read_answer(lines: Sequence[Stamped]) -> Answer:
     Raises:
         ServerError: It is not JSON, tells an error, or breaks off.
     """
-    events = [(line.at, _parsed(line.data)) for line in lines]
+    events = [(line.at, parsed(line.data)) for line in lines]
     pieces: list[_Piece] = []
     usage, fingerprint, has_ended, made = Usage(), "", False, 0
     for at, event in events:
         if event.get("error"):
-            raise ServerError(f"The server broke off: {shown(message_in(event))}.")
+            raise ServerError(f"The server broke off: {one_line(message_in(event))}.")
         told = read_usage(event)
         usage = told if told.completion_tokens is not None else usage
         fingerprint = str(event.get("system_fingerprint") or fingerprint)
@@ -80,18 +66,6 @@ def read_answer(lines: Sequence[Stamped]) -> Answer:
     if not has_ended and usage.completion_tokens is None:
         raise ServerError("The server closed the connection in the middle of an answer.")
     return Answer(_arrivals(pieces, usage.completion_tokens), len(pieces), usage, fingerprint)
-
-
-def read_usage(event: object) -> Usage:
-    """Return the usage that an event or an answer tells; Ollama sends zeros until the last event."""
-    told = event.get("usage") if isinstance(event, dict) else None
-    if not isinstance(told, dict) or not told.get("completion_tokens"):
-        return Usage()
-    details = told.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return Usage(
-        _count(told.get("prompt_tokens")), _count(told["completion_tokens"]), _count(cached)
-    )
 
 
 def spread(moments: Sequence[float], tokens: int) -> list[float]:
@@ -111,17 +85,6 @@ def _arrivals(pieces: Sequence[_Piece], total: int | None) -> list[float]:
         return [piece.at for piece, count in pairs for _ in range(count)]
     moments = [piece.at for piece in pieces if piece.has_text]
     return spread(moments, len(moments) if total is None else total)
-
-
-def _parsed(data: bytes) -> Mapping[str, Any]:
-    try:
-        event = json.loads(data)
-    except ValueError:
-        event = None
-    if not isinstance(event, dict):
-        text = shown(data[:60].decode("utf-8", "replace"))
-        raise ServerError(f"The server streams {text!r}, which is not JSON.")
-    return event
 
 
 def _choice(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -144,7 +107,3 @@ def _tokens(event: Mapping[str, Any], choice: Mapping[str, Any], made: int) -> i
     timings = event.get("timings")
     so_far = timings.get("predicted_n") if isinstance(timings, dict) else None
     return max(so_far - made, 0) if isinstance(so_far, int) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None

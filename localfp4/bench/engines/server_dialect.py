@@ -11,9 +11,11 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from localfp4.bench.engines.server_address import ServerError, ask_for_json
-from localfp4.bench.engines.server_answer import Answer, read_answer, read_usage
+from localfp4.bench.engines.server_answer import Answer, read_answer
 from localfp4.bench.engines.server_stream import Client
+from localfp4.remote.asking import ask_for_json
+from localfp4.remote.errors import ServerError
+from localfp4.remote.usage import read_usage
 
 _MISUNDERSTOOD = (400, 404, 405, 415, 422, 500, 501)
 """Statuses after which a request may be put in another way."""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Barrier, BrokenBarrierError, Thread
 
-from localfp4.bench.engines.server_address import Address, ServerError, headers, refusal
+from localfp4.remote.address import Address
+from localfp4.remote.asking import headers, read_whole
+from localfp4.remote.errors import ServerError, refusal
+from localfp4.remote.stream import events_of, shut_down
 
-_END = b"[DONE]"
-_DATA = b"data:"
 _NAP_S = 0.2
 """On Windows Ctrl-C cannot interrupt a longer wait."""
 
@@ -117,28 +118,20 @@ class _Asked:
 
     def give_up(self) -> None:
         """End whoever waits for the server; the connection is theirs to close."""
-        if self._socket is not None:
-            with suppress(OSError):
-                # That of a TLS socket would also change what its reader is using.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        shut_down(self._socket)
 
     def _read(self, response: http.client.HTTPResponse, start: float) -> None:
         address, clock = self.client.address, self.client.clock
         if response.status != http.HTTPStatus.OK:
-            raise refusal(address, response, response.read(), self.client.key)
+            raise refusal(address.url, response, read_whole(address, response), self.client.key)
         kind = response.headers.get_content_type()
         if kind != "text/event-stream":
             what = "does not stream its answers" if kind == "application/json" else f"sent {kind}"
             raise ServerError(
                 f"The server at {address.url} {what}, so that no token's time can be told."
             )
-        while line := response.readline():
-            now = clock() - start
-            data = line.strip().removeprefix(_DATA).strip()
-            if data == _END:
-                return
-            if line.startswith(_DATA) and data:
-                self.lines.append(Stamped(now, data))
+        for data in events_of(response):
+            self.lines.append(Stamped(clock() - start, data))
 
 
 def _together(asked: Sequence[_Asked], clock: Callable[[], float]) -> None:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from localfp4.errors import UserError
+from localfp4.errors import RequestError, UserError
 from localfp4.text.sanitize import sanitize
 from localfp4_tui.context_parts import SAID, ContextPart, Filling, Kind, fill, said_in
 from localfp4_tui.formatting import format_count, one_line
@@ -89,6 +89,8 @@ class ContextScreen(ModalScreen[None]):
             texts = [part.text for part in said]
             counts = await asyncio.to_thread(session.backend.count_tokens, texts)
             info = await asyncio.to_thread(session.backend.info)
+            if not info.max_model_len:
+                raise RequestError("The server does not tell how long the context is.")
         except UserError as error:
             self._heading.update(f"The tokens cannot be counted now. {sanitize(str(error))}")
             self._rows.update(Content("\n").join(_uncounted(part) for part in said))

@@ -69,7 +69,9 @@ class FileActions(AnsweringScreen):
     def _remark(self, tokens: int) -> list[str]:
         """Return what is to be said of a number of tokens that goes into the context."""
         info = self.session.info
-        if info is None or tokens + self.session.context_tokens < info.max_model_len:
+        if info is None or not info.max_model_len:
+            return []
+        if tokens + self.session.context_tokens < info.max_model_len:
             return []
         if tokens < info.max_model_len:
             return ["what was said first will be left out"]

@@ -64,6 +64,7 @@ class PickerScreen(ModalScreen[Choice | None]):
         self._loaded = loaded
         self.paused: list[str] = []
         self._rows: dict[str, ModelRow] = {}
+        self._is_of_server = False
         self._filter = FilterInput(
             sanitize(typed), placeholder="type to find, or org/name to download"
         )
@@ -83,18 +84,22 @@ class PickerScreen(ModalScreen[Choice | None]):
 
     def on_mount(self) -> None:
         """Look for models."""
-        keys = ((key_name(self, id_), word) for id_, word in _KEYS.items())
-        self._hint.update(" · ".join(f"{key} {word}" for key, word in keys if key))
+        self._hint.update(self._words_of_keys(*_KEYS))
         self.look_for_models()
 
     @work(exclusive=True, group="facts")
     async def look_for_models(self) -> None:
         """List the models, and then look into each that is here."""
-        for entry in await asyncio.to_thread(self._backend.models):
+        entries = await asyncio.to_thread(self._backend.models)
+        if any(entry.server for entry in entries):
+            self._is_of_server = True
+            self._filter.placeholder = "type to find"
+            self._hint.update(self._words_of_keys("picker.choose", "picker.close"))
+        for entry in entries:
             is_loaded = self._loaded is not None and entry.is_named(self._loaded)
             self._rows[entry.name] = ModelRow(entry, is_loaded=is_loaded)
         self._show_rows()
-        for row in [row for row in self._rows.values() if row.entry.is_local]:
+        for row in [row for row in self._rows.values() if row.is_here]:
             await self._look_into(row)
 
     @on(Input.Changed)
@@ -102,7 +107,7 @@ class PickerScreen(ModalScreen[Choice | None]):
         """List what matches what was typed, and offer to download what looks like an id."""
         typed = self._filter.value.strip()
         found = [row for row in self._rows.values() if row.matches(typed)]
-        if is_hub_id(typed) and typed not in self._rows:
+        if is_hub_id(typed) and typed not in self._rows and not self._is_of_server:
             found.append(ModelRow(ModelEntry(typed, is_local=False)))
         marked = self._list.highlighted_option
         width = self._row_width
@@ -117,6 +122,8 @@ class PickerScreen(ModalScreen[Choice | None]):
         """Tell more of the row that is marked."""
         row = self._marked()
         nothing = "No model has such a name; org/name offers one of the hub's for download."
+        if self._is_of_server:
+            nothing = "The server lists no such model."
         self._told.update(sanitize(row.explanation()) if row is not None else nothing)
 
     @on(OptionList.OptionSelected)
@@ -220,6 +227,11 @@ class PickerScreen(ModalScreen[Choice | None]):
         width = self._row_width
         self._list.replace_option_prompt(name, row.content(width))
         self._tell()
+
+    def _words_of_keys(self, *ids: str) -> str:
+        words = _KEYS | ({"picker.choose": "choose"} if self._is_of_server else {})
+        keys = ((key_name(self, id_), words[id_]) for id_ in ids)
+        return " · ".join(f"{key} {word}" for key, word in keys if key)
 
     @property
     def _row_width(self) -> int:

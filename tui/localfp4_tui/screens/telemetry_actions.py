@@ -47,5 +47,7 @@ class TelemetryActions(AnsweringScreen):
             raise RequestError("An answer is being written; stop it before measuring.")
         if session.state is not EngineState.READY or session.info is None:
             raise RequestError("The model is not ready to be measured.")
+        if session.info.server:
+            raise RequestError("Servers are measured by `localfp4 bench --base-url`.")
         bench = Bench(session.backend, session.info)
         self.app.push_screen(BenchScreen(bench, session.info))

@@ -54,7 +54,9 @@ class CompareSide(Vertical):
 
     def _facts_words(self) -> str:
         info = self._side.info
-        return one_line(f"{info.weight_format} · {info.kernel_path}") if info is not None else ""
+        if info is None:
+            return ""
+        return one_line(info.server or f"{info.weight_format} · {info.kernel_path}")
 
     def _figures_words(self) -> str:
         side = self._side

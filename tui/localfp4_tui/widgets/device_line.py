@@ -1,4 +1,4 @@
-"""The lower line of the status: what the memory holds, temperature, power and energy."""
+"""The lower line of the status: memory, temperature, power and energy, or whose they are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from localfp4_tui.fitting import fitted
-from localfp4_tui.formatting import format_changing_gib, format_gib
+from localfp4_tui.formatting import format_changing_gib, format_gib, one_line
 from localfp4_tui.memory_split import MemoryPart, cells
 
 
@@ -24,6 +24,7 @@ class DeviceStatus:
         busy: Share of the last moment in which it worked, or ``None``.
         answer_j: Joules of the last answer, or ``None``.
         is_alarming: Whether other programs' memory makes the model slow.
+        server: Who runs the model instead, where nothing is known of the device.
     """
 
     memory_label: str = ""
@@ -33,11 +34,14 @@ class DeviceStatus:
     busy: float | None = None
     answer_j: float | None = None
     is_alarming: bool = False
+    server: str = ""
 
 
 def device_content(status: DeviceStatus, width: int) -> Content:
     """Return the line; what does not fit into ``width`` cells is shortened or left out."""
-    return fitted(_layouts(status), width) if status.memory else Content("")
+    if status.memory:
+        return fitted(_layouts(status), width)
+    return Content.styled(one_line(status.server), "$text-muted").truncate(width, ellipsis=True)
 
 
 def memory_bar(parts: Sequence[MemoryPart], width: int) -> Content:
@@ -125,7 +129,7 @@ class DeviceLine(Static):
         """Show a status."""
         if status != self._status:
             self._status = status
-            self.set_class(not status.memory, "-empty")
+            self.set_class(not (status.memory or status.server), "-empty")
             self._redraw()
 
     def on_resize(self, event: Resize) -> None:

@@ -95,8 +95,9 @@ def _speeds(status: Status) -> list[Content]:
 
 
 def _contexts(status: Status) -> list[Content]:
-    if not status.context_max:
-        return [Content("")] * 3
+    if not status.context_max:  # a server may not tell
+        used = f"ctx {format_count(status.context_used)}" if status.context_used else ""
+        return [Content(used)] * 3
     share = status.context_used / status.context_max
     used, most = format_count(status.context_used), format_count(status.context_max)
     numbers, percent = f"ctx {used}/{most}", f"{share:.0%}"

@@ -39,7 +39,7 @@ def title_content(model: str, facts: Sequence[str], title: str, width: int) -> C
 
 
 class TitleBar(Static):
-    """Name, format, size and device of the model, and the title of the conversation."""
+    """Name, format, size and place of the model, and the title of the conversation."""
 
     def __init__(self, model: str) -> None:
         super().__init__(markup=False)
@@ -49,9 +49,11 @@ class TitleBar(Static):
 
     def show(self, info: ModelInfo) -> None:
         """Show a loaded model."""
-        size = f"{info.family} {format_count(info.parameters)}"
+        size = format_count(info.parameters) if info.parameters else ""
+        kind = f"{info.family} {size}".strip()
+        where = info.server or info.device
         self._model = one_line(info.name)
-        self._facts = tuple(one_line(f) for f in (info.weight_format, size, info.device) if f)
+        self._facts = tuple(one_line(f) for f in (info.weight_format, kind, where) if f)
         self._redraw()
 
     def show_name(self, model: str) -> None:

@@ -11,14 +11,18 @@ DENSE_BITS = 12
 
 
 class Welcome(Static):
-    """A few lines about the loaded model."""
+    """A few lines about the loaded model, or about that of a server."""
 
     def __init__(self, info: ModelInfo) -> None:
+        how = f"loaded in {format_seconds(info.load_s)}"
+        lines = [weights_of(info), context_of(info)]
+        if info.server:
+            how, lines = f"served by {one_line(info.server)}", [length_of(info)]
         super().__init__(
             Content.assemble(
                 (one_line(info.name), "bold"),
-                (f" is ready, loaded in {format_seconds(info.load_s)}\n", ""),
-                ("\n".join((weights_of(info), context_of(info))), "$foreground 60%"),
+                (f" is ready, {how}\n", ""),
+                ("\n".join(lines), "$foreground 60%"),
             ),
             markup=False,
         )
@@ -44,4 +48,10 @@ def context_of(info: ModelInfo) -> str:
     together = max(info.kv_cache_tokens // max(info.max_model_len, 1), 1)
     room = "" if together == 1 else f", for {count_of(together, 'conversation')} at once"
     cache = f"KV cache {format_bytes(info.kv_cache_bytes)}{room}"
-    return f"{format_count(info.max_model_len)} tokens of context · {cache}"
+    return f"{length_of(info)} · {cache}"
+
+
+def length_of(info: ModelInfo) -> str:
+    """Tell how long a conversation may be; empty where a server does not tell."""
+    tokens = info.max_model_len
+    return f"{format_count(tokens)} tokens of context" if tokens else ""
