@@ -1,0 +1,1 @@
+"""Ready configuration for programs that people talk to models with; stdlib only."""

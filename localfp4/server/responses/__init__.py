@@ -1,0 +1,1 @@
+"""OpenAI's responses, without the state that they may have."""
