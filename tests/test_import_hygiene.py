@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import localfp4.cli
+from localfp4.cli.entry import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "triton", "textual", "rich", "transformers", "lm_eval", "datasets"}
@@ -23,7 +24,10 @@ def torch_free_modules() -> list[str]:
 
 
 def command_line_modules() -> list[str]:
-    return [f"localfp4.cli.{module.name}" for module in pkgutil.iter_modules(localfp4.cli.__path__)]
+    """Those that several commands share, those of commands, and what serves."""
+    shared = [f"localfp4.cli.{one.name}" for one in pkgutil.iter_modules(localfp4.cli.__path__)]
+    commands = {command.target.partition(":")[0] for command in COMMANDS.values()}
+    return [*shared, *sorted(commands), "localfp4.cli.serve.go", "localfp4.cli.serve.hand_over"]
 
 
 def heavy_after(code: str) -> set[str]:
@@ -43,9 +47,14 @@ def test_catalog_modules_without_torch(module: str) -> None:
     assert heavy_after(f"import {module}") == set()
 
 
-@pytest.mark.parametrize("module", ["localfp4.cli", *command_line_modules()])
-def test_command_line_modules_without_torch_or_a_screen(module: str) -> None:
-    assert heavy_after(f"import {module}") == set()
+def test_command_line_modules_without_torch_or_a_screen() -> None:
+    code = f"""
+import importlib, sys
+for module in {command_line_modules()!r}:
+    importlib.import_module(module)
+    assert not {HEAVY!r}.intersection(sys.modules), module
+"""
+    assert heavy_after(code) == set()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localfp4.backend.local import LocalBackend
+from localfp4.backend.remote import RemoteBackend
 from localfp4.checkpoint.hub import DEMO, locate
+from localfp4.cli.base_url import base_url_options, find_server, require_server_for_key
 from localfp4.cli.history_file import open_history
 from localfp4.cli.options import (
     chosen_sampling,
@@ -20,7 +22,6 @@ from localfp4.cli.options import (
     sampling_options,
     thinking_options,
 )
-from localfp4.config import EngineConfig
 from localfp4.errors import UserError
 from localfp4.settings import Settings, read_settings
 
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 
 NEWEST = "newest"
 
+Talker = LocalBackend | RemoteBackend
+"""Who answers: an engine here, or a server."""
+
 
 @click.command()
 @click.argument("model", required=False)
 @engine_options
+@base_url_options
 @sampling_options
 @thinking_options
 @click.option(
@@ -56,25 +61,59 @@ def chat(
 ) -> None:
     """Talk with MODEL, by default the bundled demo.
 
-    Without a terminal, each line of the input is a question, and the answers are the output. What
-    is not given here is taken from the configuration file, if there is one.
+    With --base-url, MODEL is one of a server that speaks OpenAI's API; it may be left out where the
+    server has only one. Without a terminal, each line of the input is a question, and the answers
+    are the output. What is not given here is taken from the configuration file, if there is one.
     """
+    require_server_for_key(options)
     settings = _settings(options, system=system, ephemeral=ephemeral)
     if resume is not None and settings.ephemeral:
         raise click.UsageError(
             "--resume goes on with a saved conversation, and an ephemeral one is not saved: add "
             "--no-ephemeral, or leave --resume out."
         )
-    talk = _talk_in_lines if plain or not _has_terminal() else _open_app
+    is_plain = plain or not _has_terminal()
+    talk = _talk_in_lines if is_plain else _open_app
     with _history(settings.ephemeral) as history:
         resumed = None if resume is None or history is None else _saved(history, resume)
         if resumed is not None and system is not None:
             resumed = replace(resumed, system=system)
-        model = model or (resumed.model if resumed else None) or settings.model or DEMO
-        config = engine_config(settings.aliases.get(model, model), options)
-        locate(config.model)
-        code = talk(config, settings, history, resumed)
+        backend: Talker
+        if options["base_url"] is not None:
+            backend = _served(model, options, settings, is_plain=is_plain)
+        else:
+            model = model or (resumed.model if resumed else None) or settings.model or DEMO
+            backend = _local(model, options, settings, is_plain=is_plain)
+        with closing(backend):
+            code = talk(backend, settings, history, resumed)
     raise click.exceptions.Exit(code)
+
+
+def _local(
+    model: str, options: Mapping[str, Any], settings: Settings, *, is_plain: bool
+) -> LocalBackend:
+    """Return a backend for a model that is run here.
+
+    Raises:
+        UserError: There is no such model, or an option is wrong.
+    """
+    config = engine_config(settings.aliases.get(model, model), options)
+    locate(config.model)
+    if is_plain:
+        return LocalBackend(config, sampling=settings.sampling, thinking=_thinking(settings))
+    return LocalBackend(config, folders=settings.folders, aliases=settings.aliases)
+
+
+def _served(
+    model: str | None, options: Mapping[str, Any], settings: Settings, *, is_plain: bool
+) -> RemoteBackend:
+    """Return a backend for a model of a server that was found.
+
+    Raises:
+        UserError: It was not, or an option is wrong.
+    """
+    thinking = _thinking(settings) if is_plain else {}
+    return find_server(model, options, sampling=settings.sampling, thinking=thinking)
 
 
 def _saved(history: "SqliteHistory", which: str) -> "SavedConversation":
@@ -113,42 +152,38 @@ def _settings(
     )
 
 
+def _thinking(settings: Settings) -> dict[str, Any]:
+    return {"thinking": settings.thinking, "reasoning_effort": settings.reasoning_effort}
+
+
 def _talk_in_lines(
-    config: EngineConfig,
+    backend: Talker,
     settings: Settings,
     history: "SqliteHistory | None",
     resumed: "SavedConversation | None",
 ) -> int:
     from localfp4.cli.plain import PlainChat
 
-    thinking = {
-        "thinking": settings.thinking,
-        "reasoning_effort": settings.reasoning_effort,
-    }
-    with closing(LocalBackend(config, sampling=settings.sampling, thinking=thinking)) as backend:
-        return PlainChat(
-            backend,
-            model=config.model,
-            history=history,
-            system=None if resumed else settings.system,
-            resumed=resumed,
-        ).run()
+    return PlainChat(
+        backend,
+        model=backend.choice().model,
+        history=history,
+        system=None if resumed else settings.system,
+        resumed=resumed,
+    ).run()
 
 
 def _open_app(
-    config: EngineConfig,
+    backend: Talker,
     settings: Settings,
     history: "SqliteHistory | None",
     resumed: "SavedConversation | None",
 ) -> int:
     from localfp4_tui.app import ChatApp
 
-    backend = LocalBackend(config, folders=settings.folders, aliases=settings.aliases)
-    with closing(backend):
-        app = ChatApp(
-            backend, model=config.model, history=history, settings=settings, resume=resumed
-        )
-        app.run()
+    model = backend.choice().model
+    app = ChatApp(backend, model=model, history=history, settings=settings, resume=resumed)
+    app.run()
     return app.return_code or 0
 
 

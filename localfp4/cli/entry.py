@@ -14,6 +14,11 @@ COMMANDS = {
     "history": LazyCommand(
         "localfp4.cli.history:history", "List, search, export and delete conversations."
     ),
+    "serve": LazyCommand(
+        "localfp4.cli.serve.command:serve", "Serve a model to other programs over HTTP."
+    ),
+    "ps": LazyCommand("localfp4.cli.serve.ps:ps", "List the servers that run."),
+    "stop": LazyCommand("localfp4.cli.serve.stop:stop", "End a server."),
     "show": LazyCommand("localfp4.cli.show:show", "Describe a model: layers, formats, kernels."),
     "fit": LazyCommand(
         "localfp4.cli.fit:fit", "Tell whether a model fits, and how fast it can be."

@@ -114,8 +114,9 @@ _PRECISION = (
     ),
 )
 
+_SYSTEM = (click.option("--system", help="Instructions that precede the conversation."),)
+
 _SAMPLING = (
-    click.option("--system", help="Instructions that precede the conversation."),
     click.option("--temperature", type=float, help="0 always takes the likeliest token; higher is more varied."),
     click.option("--top-p", type=float, help="Keep the likeliest tokens up to this total probability."),
     click.option("--top-k", type=int, help="Keep the K likeliest tokens; 0 keeps all."),
@@ -161,6 +162,11 @@ def engine_options_but_precision(command: _Command) -> _Command:
 
 
 def sampling_options(command: _Command) -> _Command:
+    """Add a system prompt and the options that :func:`chosen_sampling` reads."""
+    return _with(_SYSTEM + _SAMPLING, command)
+
+
+def sampling_options_but_system(command: _Command) -> _Command:
     """Add the options that :func:`chosen_sampling` reads; what is not given is the model's."""
     return _with(_SAMPLING, command)
 

@@ -25,6 +25,7 @@ from localfp4_tui.conversation import Conversation
 
 if TYPE_CHECKING:
     from localfp4.backend.local import LocalBackend
+    from localfp4.backend.remote import RemoteBackend
     from localfp4.history import SavedConversation, SqliteHistory
 
 EXIT = "/exit"
@@ -41,7 +42,7 @@ class PlainChat:
     """One conversation over standard input and output.
 
     Args:
-        backend: The engine.
+        backend: The engine, or a server.
         model: What the user asked for.
         history: Where to keep the conversation, or ``None``.
         system: A system prompt; ``None`` leaves that of ``resumed``.
@@ -50,7 +51,7 @@ class PlainChat:
 
     def __init__(
         self,
-        backend: "LocalBackend",
+        backend: "LocalBackend | RemoteBackend",
         *,
         model: str,
         history: "SqliteHistory | None",

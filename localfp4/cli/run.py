@@ -1,20 +1,23 @@
 """``localfp4 run``: one prompt, one answer on standard output.
 
-The engine runs in this process: a second one would only delay the first token. Escape sequences
-are stripped from what is printed, piped output included, since files are shown on terminals too;
-``--json`` keeps them, escaped.
+The engine runs in this process, unless a server is named: a second process would only delay the
+first token. Escape sequences are stripped from what is printed, piped output included, since files
+are shown on terminals too; ``--json`` keeps them, escaped.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localfp4.checkpoint.hub import locate
+from localfp4.checkpoint.hub import DEMO, locate
 from localfp4.cli import EXIT_INTERRUPTED
+from localfp4.cli.base_url import base_url_options, find_server, require_server_for_key
 from localfp4.cli.failure import remark
 from localfp4.cli.interrupts import exit_on_interrupt
 from localfp4.cli.options import (
@@ -26,7 +29,7 @@ from localfp4.cli.options import (
     thinking_options,
 )
 from localfp4.cli.progress import load_visibly
-from localfp4.cli.prompt import make_request, read_words
+from localfp4.cli.prompt import make_request, read_words, schema_in
 from localfp4.config import EngineConfig
 from localfp4.engine.faults import no_room_to_load, out_of_memory_as
 from localfp4.engine.garbage import collected_later
@@ -49,17 +52,33 @@ class Answer:
     end: Finished
 
 
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """Who answers: the model, and what yields the events of an answer."""
+
+    info: ModelInfo
+    answer: Callable[[Request], Iterator[Event]]
+
+
 @click.command()
 @click.argument("words", nargs=-1, metavar="[MODEL] PROMPT")
 @engine_options
+@base_url_options
 @sampling_options
 @thinking_options
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hold the answer to the JSON schema in FILE.",
+)
 @click.option("--show-thinking", is_flag=True, help="Print reasoning on standard error.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the text.")
 @click.option("--stats", "with_stats", is_flag=True, help="Print timings on standard error.")
 def run(
     words: tuple[str, ...],
     system: str | None,
+    schema: Path | None,
     show_thinking: bool,
     as_json: bool,
     with_stats: bool,
@@ -67,30 +86,49 @@ def run(
 ) -> None:
     """Answer one prompt on standard output.
 
-    One argument is the prompt, and the bundled demo answers it. Piped input is appended to the
-    prompt; with - as the prompt, it is the prompt.
+    One argument is the prompt, and the bundled demo answers it, or with --base-url the only model
+    of a server. Piped input is appended to the prompt; with - as the prompt, it is the prompt.
     """
     model, prompt = read_words(words)
-    sampling = chosen_sampling(options)
-    config = engine_config(model, options)
-    locate(model)
-    with exit_on_interrupt():
-        engine = _load(config)
-    unheeded = engine.info.remark_on_thinking(options["thinking"])
-    for note in (*engine.info.notes, *([unheeded] if unheeded else [])):
-        remark(note)
-    with closing(engine):
-        request = make_request(engine.info, prompt, system, sampling, chosen_thinking(options))
-        events = _events(engine, request)
+    sampling, thinking = chosen_sampling(options), chosen_thinking(options)
+    constraint = schema_in(schema)
+    with _opened(model, options, sampling) as answerer:
+        info = answerer.info
+        unheeded = info.remark_on_thinking(thinking["thinking"])
+        for note in (*info.notes, *([unheeded] if unheeded else [])):
+            remark(note)
+        events = answerer.answer(make_request(info, prompt, system, sampling, thinking, constraint))
         answer = _collect(events) if as_json else _print_while_it_comes(events, show_thinking)
         if as_json:
-            click.echo(json.dumps(_as_object(engine.info, answer)))
+            click.echo(json.dumps(_as_object(info, answer)))
         if answer.reasoning and not answer.text and answer.end.reason == "length":
             remark("The model was still thinking; raise --max-tokens, or try --no-think.")
         if with_stats:
-            for line in phase_lines(engine.info.load_phases, engine.info.weight_bytes):
+            for line in phase_lines(info.load_phases, info.weight_bytes):
                 click.echo(line, err=True)
-            click.echo(_in_one_line(engine.info, answer.end), err=True)
+            click.echo(_in_one_line(info, answer.end), err=True)
+
+
+@contextmanager
+def _opened(
+    model: str | None, options: Mapping[str, Any], sampling: Mapping[str, Any]
+) -> Iterator[Answerer]:
+    """Build the engine for the time of a block, or find the server that was named.
+
+    Raises:
+        UserError: The model cannot be loaded, or the server not be reached.
+    """
+    require_server_for_key(options)
+    if options["base_url"] is not None:
+        with closing(find_server(model, options, sampling=sampling, thinking={})) as backend:
+            yield Answerer(backend.info(), backend.stream)
+        return
+    config = engine_config(DEMO if model is None else model, options)
+    locate(config.model)
+    with exit_on_interrupt():
+        engine = _load(config)
+    with closing(engine):
+        yield Answerer(engine.info, partial(_events, engine))
 
 
 def _load(config: EngineConfig) -> "Engine":
@@ -170,6 +208,7 @@ def _as_object(info: ModelInfo, answer: Answer) -> dict[str, Any]:
         "device": info.device,
         "weight_format": info.weight_format,
         "kernel_path": info.kernel_path,
+        "server": info.server,
     }
 
 

@@ -28,9 +28,13 @@ class Terminal:
         os.write(self._descriptor, keys)
 
     def wait_for(self, text: bytes) -> None:
+        self.take_until(text)
+
+    def take_until(self, text: bytes) -> bytes:
         while text not in self._unread:
             self._unread += os.read(self._descriptor, 4096)
-        self._unread = self._unread.partition(text)[2]
+        taken, _, self._unread = self._unread.partition(text)
+        return taken
 
     def rest(self) -> bytes:
         """Read until nobody holds the terminal any more, which Linux reports as EIO."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine
 
 HEAVY = ["torch", "triton", "textual", "rich", "huggingface_hub", "platformdirs", "numpy", "jinja2"]
+HEAVY += ["starlette", "uvicorn", "pydantic", "prometheus_client", "llguidance"]
 
 
 def test_help_names_every_command(real_cli: "CommandLine") -> None:
@@ -44,7 +45,7 @@ def test_help_loads_nothing_heavy_and_no_command(arguments: list[str], cli: "Com
     subprocess.run([sys.executable, "-c", script], check=True, env=cli.environment())
 
 
-@pytest.mark.parametrize("command", ["chat", "run"])
+@pytest.mark.parametrize("command", ["chat", "run", "serve"])
 def test_the_help_of_a_command_loads_neither_torch_nor_textual(
     command: str, cli: "CommandLine"
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,18 @@ def test_the_conversation_has_the_system_turn_first(cli: "CommandLine") -> None:
 
 def test_a_model_without_a_template_has_no_place_for_instructions(cli: "CommandLine") -> None:
     cli.refuses("run", cli.model("base"), "hi", "--system", "Be brief.", words="--system")
+
+
+def test_a_schema_is_read_from_a_file(cli: "CommandLine", tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    words = f"JSON schema {schema} cannot be read"
+    cli.refuses("run", cli.model("echo"), "hi", "--schema", str(schema), words=words)
+    schema.write_text('{"type": "object"}\n', encoding="utf-8")
+    done = cli("run", cli.model("echo"), "one two", "--schema", str(schema))
+    assert (done.returncode, done.stdout) == (0, "one two\n")
+    schema.write_text("type: object", encoding="utf-8")
+    words = f"JSON schema {schema} is not JSON: Expecting value"
+    cli.refuses("run", cli.model("echo"), "hi", "--schema", str(schema), words=words)
 
 
 def test_options_replace_the_models_own_sampling_defaults(cli: "CommandLine") -> None:

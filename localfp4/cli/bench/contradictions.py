@@ -6,6 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from localfp4.cli.base_url import require_server_for_key
 from localfp4.cli.bench.results import Extras
 
 _OF_OWN_ENGINE = (
@@ -72,8 +73,7 @@ def require_sense(made: Extras, options: Mapping[str, Any]) -> None:
             "--gpu plans for a card that is not here: add --dry-run, or choose one that is here "
             "with --device cuda:0."
         )
-    if options["api_key_env"] is not None and options["base_url"] is None:
-        raise click.UsageError("--api-key-env is for the server that --base-url names; add that.")
+    require_server_for_key(options)
 
 
 def _is_given(option: str) -> bool:

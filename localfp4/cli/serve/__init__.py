@@ -1,0 +1,1 @@
+"""``localfp4 serve``, ``ps`` and ``stop``."""
