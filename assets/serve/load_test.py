@@ -42,7 +42,7 @@ class Tally:
         broken: Answers that ended without their end, or with an error in mid-stream.
         tokens: Pieces of text that came.
         ttft_s: Seconds to the first of them, of streams.
-        memory: Bytes of all processes of the server, once a second.
+        memory: Bytes of the server and of all processes below it, once a second.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Tally:
     broken: list[str] = field(default_factory=list)
     tokens: int = 0
     ttft_s: list[float] = field(default_factory=list)
-    memory: list[int] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -168,7 +168,8 @@ async def lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 async def watch_memory(pid: int, tally: Tally) -> None:
     """Note once a second what the server and its children take."""
     while True:
-        tally.memory.append(sum(resident_bytes(one) for one in family(pid)))
+        own, *others = map(resident_bytes, family(pid))
+        tally.memory.append((own, sum(others)))
         await asyncio.sleep(1.0)
 
 
@@ -222,8 +223,6 @@ def table(tally: Tally, metrics: dict[str, float], options: argparse.Namespace) 
     """Return what came of it in Markdown."""
     answered = sum(tally.statuses.values())
     statuses = ", ".join(f"{count} x {status}" for status, count in sorted(tally.statuses.items()))
-    third = max(len(tally.memory) // 3, 1)
-    early, late = max(tally.memory[:third], default=0), max(tally.memory[-third:], default=0)
     rows = [
         ("requests answered, by status", f"{answered}: {statuses}"),
         ("left by their clients", str(tally.hung_up)),
@@ -234,13 +233,20 @@ def table(tally: Tally, metrics: dict[str, float], options: argparse.Namespace) 
             (f"scheduling delay, p{share * 100:.0f}, at most", delay(metrics, share))
             for share in (0.5, 0.99)
         ),
-        ("memory, first third and last", f"{early / 2**20:.0f} and {late / 2**20:.0f} MiB"),
+        ("memory of the server after 1/4, 2/4, 3/4, 4/4", quarters([m for m, _ in tally.memory])),
+        ("memory of the engine, whose cache fills", quarters([m for _, m in tally.memory])),
         ("afterwards: running, waiting, KV tokens held", held(metrics)),
     ]
     width = max(len(name) for name, _ in rows)
     head = f"| {options.streams} clients, {options.seconds:.0f} s, `{options.model}` |"
     lines = [f"{head:{width + 3}} |", "|---|--:|", *(f"| {n} | {v} |" for n, v in rows)]
     return "\n".join([*lines, *(f"broken: {one}" for one in tally.broken[:5])])
+
+
+def quarters(nbytes: Sequence[int]) -> str:
+    """Write what was taken at the end of each quarter."""
+    places = [max(len(nbytes) * quarter // 4 - 1, 0) for quarter in (1, 2, 3, 4)]
+    return ", ".join(f"{nbytes[place] / 2**20:.0f}" for place in places) + " MiB"
 
 
 def both(seconds: Sequence[float]) -> str:
