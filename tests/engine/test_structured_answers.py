@@ -112,7 +112,7 @@ def test_answers_have_their_form_alone_together_and_with_guesses(
             assert outcomes[request.id].token_ids == alone[request.id].token_ids
             assert outcomes[request.id].text == alone[request.id].text
     drafted = [guessed[str(n)].finished.drafted_tokens for n in range(len(FORMS))]  # type: ignore[union-attr]
-    assert sum(drafted) > 5
+    assert sum(drafted) > 0
 
 
 def test_without_guides_the_model_writes_none_of_these(plain: Engine) -> None:

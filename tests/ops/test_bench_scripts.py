@@ -11,6 +11,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 OPERATORS = {
+    "mask_tokens",
     "gemv",
     "fp8_gemv",
     "w4a16",
