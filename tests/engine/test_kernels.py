@@ -53,7 +53,7 @@ def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     ("name", "tokens"),
     # The one goes over the end of a page; interpreted, each token takes a tenth of a second.
-    [(DENSE, 70), (MOE, 30)],
+    [pytest.param(DENSE, 70, marks=pytest.mark.slow), (MOE, 30)],
 )
 def test_16_bit_kernels_compute_what_torch_does(fixtures: Path, name: str, tokens: int) -> None:
     ids = prompt(tokens)

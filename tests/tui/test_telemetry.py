@@ -43,7 +43,10 @@ def test_an_area_is_filled_from_below_and_marked_where_it_is_not() -> None:
     assert area([1.0], 1, top=0.0) == [" "]
 
 
-@pytest.mark.parametrize("size", [(60, 18), (80, 24), (120, 40)])
+@pytest.mark.parametrize(
+    "size",
+    [(60, 18), *(pytest.param(size, marks=pytest.mark.slow) for size in ((80, 24), (120, 40)))],
+)
 @in_event_loop
 async def test_the_figures_are_followed_live_at_every_size(size: tuple[int, int]) -> None:
     backend = FakeBackend(info=MODEL)
