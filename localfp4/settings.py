@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Settings:
 def settings_path() -> Path:
     """Return where the configuration file is, or would be: ``LOCALFP4_CONFIG`` names another."""
     if named := os.environ.get(PATH_VARIABLE):
-        return Path(named).expanduser()
+        return Path(expanduser(named))
     from platformdirs import user_config_path
 
     return user_config_path("localfp4", appauthor=False) / "config.toml"
@@ -176,7 +177,7 @@ class _Reader:
         fine = isinstance(folders, list) and all(isinstance(f, str) and f for f in folders)
         self._check("models", "folders", folders, fine, 'a list of folders, ["D:/models"]')
         beside = self._path.absolute().parent
-        return {"folders": tuple(beside / Path(folder).expanduser() for folder in folders)}
+        return {"folders": tuple(beside / expanduser(folder) for folder in folders)}
 
     def _aliases(self, section: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in section.items():

@@ -140,3 +140,13 @@ def test_any_file_is_read_or_refused(content: bytes) -> None:
             assert read_settings().path == Path("config.toml")
         except SettingsError:
             return
+
+
+def test_a_user_that_does_not_exist_is_part_of_a_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[models]\nfolders = ["~nosuchuser/models"]\n', encoding="utf-8")
+    assert read_settings().folders == (file.parent / "~nosuchuser" / "models",)
+    monkeypatch.setenv(PATH_VARIABLE, "~nosuchuser/config.toml")
+    with pytest.raises(SettingsError, match="There is no configuration file ~nosuchuser"):
+        read_settings()

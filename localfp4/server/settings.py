@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os.path import expanduser
 from pathlib import Path
 
 from localfp4.errors import UserError
@@ -82,7 +83,7 @@ class ServerSettings:
 
     def names_of(self, model: str) -> tuple[str, ...]:
         """Return all names that a model goes by, the first of which answers bear."""
-        path = Path(model).expanduser()
+        path = Path(expanduser(model))
         return self.served_names or (path.resolve().name if path.is_dir() else model,)
 
     def __post_init__(self) -> None:

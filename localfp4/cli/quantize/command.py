@@ -1,6 +1,7 @@
 """``localfp4 quantize``: makes a 4-bit checkpoint of a 16-bit model."""
 
 import json
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def quantize(model: str, out: Path | None, output: str, **options: Any) -> int:
 
 def default_name(model: str, recipe: Recipe) -> str:
     """Return what a folder is called where nobody says, such as ``Qwen3-8B-nvfp4-w4a16-gptq``."""
-    folder = Path(model).expanduser()
+    folder = Path(expanduser(model))
     name = folder.resolve().name if folder.is_dir() else model.partition("@")[0].rpartition("/")[2]
     return f"{name}-{recipe.format}-{recipe.precision}-{recipe.method}".replace(":", "-")
 

@@ -1,6 +1,7 @@
 """Where text is read from, by what a user calls it."""
 
 from collections.abc import Iterator
+from os.path import expanduser
 from pathlib import Path
 
 from localfp4.checkpoint.display import shown
@@ -30,7 +31,7 @@ def documents_in(source: str | None, tokens: int) -> Iterator[Document]:
     if source.startswith(PREFIX):
         dataset = HubDataset.named(source.removeprefix(PREFIX))
         return documents_of(dataset.fetch(tokens * _BYTES_PER_TOKEN))
-    path = Path(source).expanduser()
+    path = Path(expanduser(source))
     if not path.is_file():
         raise CalibrationError(
             f"There is no file {shown(source)} to read; name a .txt, .md or .jsonl file, or "
