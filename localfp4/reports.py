@@ -122,6 +122,7 @@ class Gauges:
         power_w: Watts drawn.
         energy_j: Joules drawn since some moment in the past; differences count.
         busy: Share of the last moment in which the device worked, 0 to 1.
+        slowed_by: What keeps its clocks down, such as ``heat``; empty where nothing does.
     """
 
     memory_label: MemoryLabel
@@ -132,6 +133,7 @@ class Gauges:
     power_w: float | None = None
     energy_j: float | None = None
     busy: float | None = None
+    slowed_by: tuple[str, ...] | None = None
 
     @property
     def other_bytes(self) -> int:

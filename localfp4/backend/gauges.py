@@ -130,4 +130,5 @@ def _gauges(label: MemoryLabel, reading: Reading, engine_bytes: int | None) -> G
         power_w=reading.power_w,
         energy_j=reading.energy_j,
         busy=reading.busy,
+        slowed_by=reading.slowed_by,
     )

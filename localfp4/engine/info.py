@@ -9,7 +9,7 @@ import torch
 
 from localfp4.checkpoint.describe import format_name
 from localfp4.config import SamplingParams
-from localfp4.engine.device import device_uuid
+from localfp4.engine.device import choice_of_several, device_uuid
 from localfp4.engine.kernels import describe
 from localfp4.engine.planned import Planned
 from localfp4.errors import RequestError
@@ -58,6 +58,7 @@ def model_info(
         sampling=_default_sampling(checkpoint.generation_config),
         vocab_size=planned.main.spec.vocab_size,
         notes=(
+            *_chosen(planned),
             *_left_out(planned.main.opened),
             *planned.main.opened.notes,
             *_placed(planned),
@@ -70,6 +71,12 @@ def model_info(
         limit_tokens_per_s=plan.limit_tokens_per_s or 0.0,
         device_uuid=device_uuid(device),
     )
+
+
+def _chosen(planned: Planned) -> tuple[str, ...]:
+    """Name the GPU where there are several, and how to take another."""
+    choice = choice_of_several(planned.config, planned.device)
+    return (f"Runs on {choice}.",) if choice else ()
 
 
 def _left_out(model: OpenedModel) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 import torch
 
 from localfp4.engine.device import device_uuid
+from localfp4.models.closable import programs_to_close
 from localfp4.models.plan import Machine, cpu_machine, gpu_machine
 from localfp4.telemetry.cards import card_of_device
 from localfp4.telemetry.gpus import gpu_with_uuid
+from localfp4.telemetry.holders import memory_holders
 from localfp4.telemetry.memory import system_memory
 
 
@@ -16,7 +18,8 @@ def machine_of(device: torch.device) -> Machine:
         return cpu_machine(memory.available_bytes, memory.total_bytes)
     free, total = torch.cuda.mem_get_info(device)
     properties = torch.cuda.get_device_properties(device)
-    gpu = gpu_with_uuid(device_uuid(device))
+    uuid = device_uuid(device)
+    gpu = gpu_with_uuid(uuid)
     return gpu_machine(
         free_bytes=free,
         total_bytes=total,
@@ -26,4 +29,5 @@ def machine_of(device: torch.device) -> Machine:
         drives_display=None if gpu is None else gpu.drives_display,
         link=None if gpu is None else gpu.link,
         has_context=True,
+        others=programs_to_close(memory_holders(uuid)),
     )

@@ -1,5 +1,6 @@
 """What a model will run on and take, decided before any of its weights is read."""
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import torch
 from localfp4.checkpoint.hub import Source, download
 from localfp4.checkpoint.parameters import parameter_count
 from localfp4.config import EngineConfig
-from localfp4.engine.device import choose_device
+from localfp4.engine.device import choice_of_several, choose_device
 from localfp4.engine.drafters import Drafters, check_draft, choose_drafters
 from localfp4.engine.kernels import choose_execution
 from localfp4.engine.machine import machine_of
@@ -23,6 +24,8 @@ from localfp4.models.size import weight_sizes
 from localfp4.models.spec import DecoderSpec
 from localfp4.models.tying import shares_embedding
 from localfp4.models.weight_sizes import WeightSizes
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ def plan_model(config: EngineConfig, phases: Phases) -> Generator[LoadProgress, 
         UserError: It cannot be found, read, supported or fitted into memory.
     """
     device = choose_device(config)
+    if choice := choice_of_several(config, device):
+        yield LoadProgress(choice)
     source = yield from download(config.model)
     draft_source = None
     if config.draft_model is not None:
@@ -111,6 +116,7 @@ def plan_model(config: EngineConfig, phases: Phases) -> Generator[LoadProgress, 
     execution = choose_execution(config, device)
     phases.enter("plan")
     machine = machine_of(device)
+    _log.info("device %s, %s; kernels: %s", device, machine, execution)
     parameters = parameter_count(model.checkpoint)
     dtype = compute_dtype(config, parameters, device=device.type, free_bytes=machine.free_bytes)
     main = _part(config.model, source, model, drafters.loaded_spec(model.spec), dtype, execution)
@@ -128,6 +134,7 @@ def plan_model(config: EngineConfig, phases: Phases) -> Generator[LoadProgress, 
         dtype=dtype,
         draft=None if draft is None else Draft(draft.spec, draft.sizes(dtype)),
     )
+    _log.info("plan: %s", plan)
     return Planned(config, device, machine, execution, main, draft, drafters, parameters, plan)
 
 

@@ -1,14 +1,12 @@
 """The gauges of the computer itself: memory everywhere, the rest where the system tells it."""
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from localfp4.telemetry import windows
 from localfp4.telemetry.memory import system_memory
 from localfp4.telemetry.reading import Reading
-from localfp4.telemetry.sensors import CpuTemperature, PackageEnergy, parse_cpu_times
+from localfp4.telemetry.sensors import CpuTemperature, PackageEnergy
 
 _LEAST_SPAN_S = 0.05
 """Shares and rates over shorter spans say nothing."""
@@ -21,22 +19,24 @@ class ComputerGauges:
         """Look for what can be read.
 
         Args:
-            root: Stands for ``/`` in tests.
+            root: Stands for ``/`` in tests, for what psutil does not read.
             clock: Seconds of a monotonic clock.
         """
         self._root = root
         self._clock = clock
         self._temperature = CpuTemperature(root)
         self._energy = PackageEnergy(root)
-        self._before: tuple[float, float | None, tuple[int, int] | None] | None = None
+        self._before: tuple[float, float | None, tuple[float, float] | None] | None = None
         self._power_w: float | None = None
         self._busy: float | None = None
 
     def read(self) -> Reading | None:
         """Read everything; ``None`` where not even the memory can be read."""
+        import psutil
+
         try:
             memory = system_memory(self._root)
-        except (OSError, KeyError):
+        except (psutil.Error, OSError, KeyError):
             return None
         energy_j = self._energy.read()
         self._take_rates(energy_j)
@@ -50,7 +50,7 @@ class ComputerGauges:
         )
 
     def _take_rates(self, energy_j: float | None) -> None:
-        now_s, times = self._clock(), self._cpu_times()
+        now_s, times = self._clock(), _cpu_times()
         if self._before is None:
             self._before = (now_s, energy_j, times)
             return
@@ -65,14 +65,16 @@ class ComputerGauges:
             idle, everything = times[0] - times_before[0], times[1] - times_before[1]
             self._busy = min(max(1 - idle / everything, 0.0), 1.0)
 
-    def _cpu_times(self) -> tuple[int, int] | None:
-        """Ticks of idling, and of everything, of all cores."""
-        try:
-            if sys.platform == "linux":
-                return parse_cpu_times((self._root / "proc/stat").read_text(encoding="ascii"))
-            elif sys.platform == "win32":
-                return windows.cpu_times(windows.kernel32())
-            else:
-                return None
-        except OSError:
-            return None
+
+def _cpu_times() -> tuple[float, float] | None:
+    """Return seconds of idling, and of everything, of all cores; waiting for disks is idling."""
+    import psutil
+
+    try:
+        times = psutil.cpu_times()._asdict()
+    except (psutil.Error, OSError, ValueError, TypeError):
+        # The last two come of a file that a container's sandbox cut short.
+        return None
+    # What guests take is in the user's time already.
+    everything = sum(seconds for kind, seconds in times.items() if not kind.startswith("guest"))
+    return times["idle"] + times.get("iowait", 0.0), everything

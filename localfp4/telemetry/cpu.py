@@ -6,24 +6,25 @@ import platform
 import sys
 from pathlib import Path
 
-from localfp4.telemetry import cgroup, windows
+from localfp4.telemetry import cgroup
 
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the physical cores this process may use; at least 1.
 
     Hardware threads of one core count once, because matrix work gains nothing from the second.
-    The affinity mask and, on Linux, the quota of control groups are respected. ``root`` stands
-    for ``/`` in tests.
+    The affinity mask and, on Linux, the quota of control groups are respected; psutil does not
+    know which threads of a mask share a core, so that elsewhere a mask may count some twice.
+    ``root`` stands for ``/`` in tests.
     """
     if sys.platform == "linux":
         cores = len(_linux_cores(os.sched_getaffinity(0), root))
         quota = cgroup.cpu_quota(root)
         return max(1, cores if quota is None else min(cores, math.ceil(quota)))
-    elif sys.platform == "win32":
-        return windows.usable_cores(windows.kernel32()) or os.cpu_count() or 1
     else:
-        return os.cpu_count() or 1
+        import psutil
+
+        return max(1, min(psutil.cpu_count(logical=False) or 1, _allowed_threads()))
 
 
 def cpu_name(root: Path = Path("/")) -> str:
@@ -47,6 +48,19 @@ def parse_cpuinfo(text: str) -> str:
         if key.strip() == "model name":
             return " ".join(value.split())
     return ""
+
+
+def _allowed_threads() -> int:
+    """Count the hardware threads that this process may use."""
+    if sys.platform == "win32":
+        import psutil
+
+        try:
+            return len(psutil.Process().cpu_affinity())
+        except (psutil.Error, OSError):
+            return os.cpu_count() or 1
+    else:
+        return os.cpu_count() or 1
 
 
 def _linux_cores(cpus: set[int], root: Path) -> set[tuple[str, str]]:

@@ -4,16 +4,15 @@ Reads installed metadata instead of importing packages, so that it costs no torc
 """
 
 import platform
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, distribution, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, distribution
 
 from localfp4 import __version__
 from localfp4.telemetry.commit import running_commit
 from localfp4.telemetry.cpu import cpu_name, usable_cores
 from localfp4.telemetry.gpus import gpus
+from localfp4.telemetry.installed import torch_build, version_of
 from localfp4.telemetry.memory import system_memory
 from localfp4.telemetry.nvml import driver_version
 
@@ -67,8 +66,8 @@ def environment(threads: int, gpu: str | None = None) -> Environment:
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         localfp4=__version__,
         python=platform.python_version(),
-        torch=_installed("torch"),
-        triton=_installed("triton") or _installed("triton-windows"),
+        torch=version_of("torch"),
+        triton=version_of("triton") or version_of("triton-windows"),
         os=f"{platform.system()} {platform.release()}",
         cpu=cpu_name(),
         cores=usable_cores(),
@@ -83,19 +82,8 @@ def environment(threads: int, gpu: str | None = None) -> Environment:
     )
 
 
-def _installed(distribution: str) -> str | None:
+def _cuda_of_torch() -> str | None:
     try:
-        return version(distribution)
+        return torch_build(distribution("torch")).cuda
     except PackageNotFoundError:
         return None
-
-
-def _cuda_of_torch() -> str | None:
-    """Read the file in which torch says what it was built for, since importing it takes seconds."""
-    try:
-        path = Path(str(distribution("torch").locate_file("torch/version.py")))
-        text = path.read_text(encoding="utf-8")
-    except (PackageNotFoundError, OSError):
-        return None
-    found = re.search(r"^cuda\b.*= *'([\d.]+)'", text, re.MULTILINE)
-    return found[1] if found else None

@@ -3,13 +3,11 @@
 A figure that the driver does not tell is ``None``: Windows and WSL answer less than Linux does.
 """
 
-import ctypes
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localfp4.telemetry.cards import link_bytes_per_s
-from localfp4.telemetry.nvml import TEXT_BYTES, NvmlMemory, load_nvml
+from localfp4.telemetry.nvml import Nvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +23,7 @@ class Gpu:
         drives_display: Whether a display is in use on it.
         link: Bytes a second from the main memory, at the best that card and slot allow.
         power_limit_w: What the driver lets it draw.
+        index: As ``nvidia-smi`` counts, from 0.
     """
 
     name: str
@@ -35,66 +34,58 @@ class Gpu:
     drives_display: bool | None = None
     link: float | None = None
     power_limit_w: int | None = None
+    index: int = 0
 
 
 def gpus() -> list[Gpu]:
-    """Return the GPUs with an NVIDIA driver."""
-    library = load_nvml()
-    return [] if library is None else read_gpus(library)
+    """Return the GPUs with an NVIDIA driver, in the order of ``nvidia-smi``."""
+    nvml = Nvml.open()
+    if nvml is None:
+        return []
+    with nvml:
+        found = (_read(nvml, index, handle) for index, handle in nvml.cards())
+        return [gpu for gpu in found if gpu is not None]
 
 
 def gpu_with_uuid(uuid: str) -> Gpu | None:
-    """Return the GPU with a UUID, which may lack the prefix ``GPU-``."""
+    """Return the GPU with a UUID, which may lack the prefix ``GPU-``, or the part of one (MIG)."""
+    if uuid.startswith("MIG-"):
+        return _part_with_uuid(uuid)
     return next((gpu for gpu in gpus() if uuid and gpu.uuid.endswith(uuid)), None)
 
 
-def read_gpus(library: Any) -> list[Gpu]:
-    """Ask a loaded NVML; empty where it cannot reach a driver."""
-    if library.nvmlInit_v2() != 0:
-        return []
-    try:
-        count = _number(library.nvmlDeviceGetCount_v2) or 0
-        found = (_read(library, index) for index in range(count))
-        return [gpu for gpu in found if gpu is not None]
-    finally:
-        library.nvmlShutdown()
+def _part_with_uuid(uuid: str) -> Gpu | None:
+    nvml = Nvml.open()
+    if nvml is None:
+        return None
+    with nvml:
+        part = nvml.ask("nvmlDeviceGetHandleByUUID", uuid)
+        card = nvml.ask("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", part)
+        index = nvml.ask("nvmlDeviceGetIndex", card)
+        whole = None if index is None else _read(nvml, index, card)
+        memory = nvml.ask("nvmlDeviceGetMemoryInfo", part)
+    if whole is None or memory is None:
+        return None
+    return replace(whole, uuid=uuid, total_bytes=memory.total, free_bytes=memory.free)
 
 
-def _read(library: Any, index: int) -> Gpu | None:
-    handle = ctypes.c_void_p()
-    if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
+def _read(nvml: Nvml, index: int, handle: Any) -> Gpu | None:
+    memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
+    capability = nvml.ask("nvmlDeviceGetCudaComputeCapability", handle)
+    if memory is None or capability is None:
         return None
-    memory = NvmlMemory()
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    failed = library.nvmlDeviceGetMemoryInfo(
-        handle, ctypes.byref(memory)
-    ) or library.nvmlDeviceGetCudaComputeCapability(
-        handle, ctypes.byref(major), ctypes.byref(minor)
-    )
-    if failed:
-        return None
-    active = _number(library.nvmlDeviceGetDisplayActive, handle)
-    generation = _number(library.nvmlDeviceGetMaxPcieLinkGeneration, handle)
-    lanes = _number(library.nvmlDeviceGetMaxPcieLinkWidth, handle)
-    milliwatts = _number(library.nvmlDeviceGetEnforcedPowerLimit, handle)
+    active = nvml.ask("nvmlDeviceGetDisplayActive", handle)
+    generation = nvml.ask("nvmlDeviceGetMaxPcieLinkGeneration", handle)
+    lanes = nvml.ask("nvmlDeviceGetMaxPcieLinkWidth", handle)
+    milliwatts = nvml.ask("nvmlDeviceGetEnforcedPowerLimit", handle)
     return Gpu(
-        name=_text(library.nvmlDeviceGetName, handle),
-        uuid=_text(library.nvmlDeviceGetUUID, handle),
+        name=nvml.ask("nvmlDeviceGetName", handle) or "",
+        uuid=nvml.ask("nvmlDeviceGetUUID", handle) or "",
         total_bytes=memory.total,
         free_bytes=memory.free,
-        capability=10 * major.value + minor.value,
+        capability=10 * capability[0] + capability[1],
         drives_display=None if active is None else bool(active),
         link=link_bytes_per_s(generation, lanes) if generation and lanes else None,
         power_limit_w=None if milliwatts is None else round(milliwatts / 1000),
+        index=index,
     )
-
-
-def _number(function: Callable[..., int], *arguments: Any) -> int | None:
-    """Ask for an unsigned number; ``None`` where the driver does not tell."""
-    value = ctypes.c_uint()
-    return None if function(*arguments, ctypes.byref(value)) else value.value
-
-
-def _text(function: Callable[..., int], handle: ctypes.c_void_p) -> str:
-    text = ctypes.create_string_buffer(TEXT_BYTES)
-    return "" if function(handle, text, ctypes.c_uint(TEXT_BYTES)) else text.value.decode("utf-8")

@@ -1,15 +1,17 @@
 """How much memory this process, the computer and a CUDA device use and have.
 
 All figures are bytes. On Linux the limits of control groups count as the computer's memory: a
-container must not plan with memory it may not touch. torch is imported only for CUDA devices.
+container must not plan with memory it may not touch. torch is imported only for CUDA devices, and
+psutil, which takes tens of milliseconds, with the first question.
 """
 
-import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from localfp4.telemetry import cgroup, windows
+from localfp4.telemetry import cgroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,56 +72,47 @@ def reset_peak(device: str) -> bool:
 
 def process_memory() -> ProcessMemory:
     """Return the memory of this process."""
-    if sys.platform == "linux":
-        return parse_status(Path("/proc/self/status").read_text(encoding="utf-8"))
-    elif sys.platform == "win32":
-        return ProcessMemory(*windows.process_memory(windows.kernel32()))
-    else:
-        import resource
+    import psutil
 
-        # The standard library tells no present figure here; macOS counts the peak in bytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return ProcessMemory(peak, peak)
+    use = psutil.Process().memory_info()
+    return ProcessMemory(use.rss, max(_peak_bytes(use), use.rss))
 
 
-def resident_bytes(pid: int, root: Path = Path("/")) -> int | None:
-    """Return the resident memory of another process, where the system tells; Linux does."""
+def resident_bytes(pid: int) -> int | None:
+    """Return the resident memory of another process, where the system tells."""
+    import psutil
+
     try:
-        status = (root / f"proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-        return parse_status(status).resident_bytes
-    except (OSError, KeyError):
+        return int(psutil.Process(pid).memory_info().rss) or None
+    except (psutil.Error, OSError):
         return None
 
 
 def system_memory(root: Path = Path("/")) -> SystemMemory:
-    """Return the memory of the computer, or of the container this process is in."""
-    if sys.platform == "linux":
-        computer = parse_meminfo((root / "proc/meminfo").read_text(encoding="utf-8"))
-        return _within(computer, cgroup.memory_limit(root))
-    elif sys.platform == "win32":
-        return SystemMemory(*windows.system_memory(windows.kernel32()))
+    """Return the memory of the computer, or of the container this process is in.
+
+    ``root`` stands for ``/`` in tests, for the limits of containers.
+    """
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return _within(SystemMemory(memory.total, memory.available), cgroup.memory_limit(root))
+
+
+def _peak_bytes(use: Any) -> int:
+    """Return the most that this process ever held, of which psutil knows only Windows'."""
+    if sys.platform == "win32":
+        return int(use.peak_wset)
+    elif sys.platform == "linux":
+        # getrusage's figure outlives a reset of the peak, and includes what ran before an exec.
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        # Some container sandboxes leave the high-water mark out.
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
     else:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return SystemMemory(total, total - process_memory().resident_bytes)
+        import resource
 
-
-def parse_status(text: str) -> ProcessMemory:
-    """Read the text of Linux' ``/proc/self/status``."""
-    fields = _kib_fields(text)
-    # Some container sandboxes leave the high-water mark out.
-    return ProcessMemory(fields["VmRSS"], fields.get("VmHWM", fields["VmRSS"]))
-
-
-def parse_meminfo(text: str) -> SystemMemory:
-    """Read the text of Linux' ``/proc/meminfo``."""
-    fields = _kib_fields(text)
-    return SystemMemory(fields["MemTotal"], fields["MemAvailable"])
-
-
-def _kib_fields(text: str) -> dict[str, int]:
-    """The ``Name:  123 kB`` lines of a text, in bytes."""
-    lines = (line.split() for line in text.splitlines() if line.endswith(" kB"))
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
 
 
 def _within(computer: SystemMemory, limit: cgroup.MemoryLimit | None) -> SystemMemory:

@@ -14,6 +14,7 @@ class Reading:
         power_w: Watts drawn.
         energy_j: Joules drawn since some moment in the past; differences count.
         busy: Share of the last moment in which it worked, 0 to 1.
+        slowed_by: What keeps its clocks down, such as ``heat``; empty where nothing does.
     """
 
     total_bytes: int
@@ -22,3 +23,4 @@ class Reading:
     power_w: float | None = None
     energy_j: float | None = None
     busy: float | None = None
+    slowed_by: tuple[str, ...] | None = None

@@ -1,6 +1,8 @@
-"""Temperature, energy and load of the processor, where Linux lets a user read them.
+"""Temperature and energy of the processor, where Linux lets a user read them.
 
-``root`` stands for ``/`` in tests. Files are looked for once and read often.
+psutil knows no energy, and for a temperature it reads every chip of the computer each time, among
+them disks that have to be asked, and no thermal zone where any chip has a sensor. ``root`` stands
+for ``/`` in tests. Files are looked for once and read often.
 """
 
 from pathlib import Path
@@ -47,16 +49,6 @@ class PackageEnergy:
             self._total_uj += _counted(self._latest.get(file, value), value, most)
             self._latest[file] = value
         return self._total_uj / 1e6 if is_known else None
-
-
-def parse_cpu_times(stat: str) -> tuple[int, int] | None:
-    """Read ticks of idling, and of everything, of all cores from the text of ``/proc/stat``."""
-    words = stat.partition("\n")[0].split()
-    if len(words) < 6 or words[0] != "cpu" or not all(word.isdigit() for word in words[1:]):
-        return None
-    # user, nice, system, idle, iowait, irq, softirq, steal; time of guests is in user already.
-    ticks = [int(word) for word in words[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _counted(before: int, now: int, most: int) -> int:

@@ -7,8 +7,7 @@ import pytest
 
 from localfp4.bench.device import energy
 from localfp4.bench.device.energy import EnergyMeter, Gauge
-from localfp4.telemetry.card_gauges import CardGauges
-from tests.telemetry.fake_nvml import LiveNvml
+from tests.telemetry.fake_nvml import LiveNvml, install
 
 
 def shows(*gauges: Gauge) -> Callable[[], Gauge]:
@@ -66,21 +65,21 @@ def test_a_card_is_found_by_its_uuid_or_its_name(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = LiveNvml()
-    monkeypatch.setattr(CardGauges, "open", lambda: CardGauges(library))
+    install(monkeypatch, library)
     meter = EnergyMeter.open(device)
     meter.start()
     library.energy_mj += 7_250
     assert meter.joules() == pytest.approx(7.25)
     meter.close()
     meter.close()
-    assert library.shut_down == 1
+    assert library.times_open == 0
 
 
 def test_a_card_that_is_not_there_and_a_machine_without_a_driver_tell_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for cards in (CardGauges(LiveNvml()), None):
-        monkeypatch.setattr(CardGauges, "open", lambda cards=cards: cards)
+    for library in (LiveNvml(), None):
+        install(monkeypatch, library)
         for device in ("NVIDIA A100", ""):
             meter = EnergyMeter.open(device)
             meter.start()

@@ -7,25 +7,28 @@ from localfp4.bench.engines.contestant import CaseFailedError
 from localfp4.bench.engines.peer_device import PeerDevice
 from localfp4.telemetry.gpus import Gpu
 
-CARDS = [Gpu(f"card {n}", f"GPU-{n}abc", 2**34, 2**33, 89) for n in range(3)]
+CARDS = [Gpu(f"card {n}", f"GPU-{n}abc", 2**34, 2**33, 89, index=n) for n in range(3)]
 
 
 @pytest.fixture(autouse=True)
 def _three_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_device, "gpus", lambda: CARDS)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 @pytest.mark.parametrize(
     ("visible", "device", "name", "index"),
     [
-        ("", None, "card 0", 0),
-        ("", "cuda", "card 0", 0),
-        ("", "cuda:2", "card 2", 2),
+        ("0,1,2", None, "card 0", 0),
+        ("0,1,2", "cuda", "card 0", 0),
+        ("2,1", None, "card 1", 1),
+        ("0,1,2", "cuda:2", "card 2", 2),
         ("2,0", "cuda:1", "card 0", 1),
         ("GPU-1abc", "cuda:0", "card 1", 0),
-        ("GPU-1abc", "cuda:1", "cuda:1", 1),
-        ("", "cpu", "cpu", None),
+        ("0,1,2", "cpu", "cpu", None),
+        ("", None, "cpu", None),
+        ("", "cuda:1", "cuda:1", 1),
     ],
 )
 def test_cards_are_counted_as_the_library_counts_them(
@@ -34,6 +37,12 @@ def test_cards_are_counted_as_the_library_counts_them(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     found = PeerDevice.of(device, has_gpu=lambda: True)
     assert (found.name, found.index) == (name, index)
+
+
+def test_a_card_that_is_not_shown_is_a_case_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1abc")
+    with pytest.raises(CaseFailedError, match=r"no GPU 'cuda:1'; the last one here is cuda:0\.$"):
+        PeerDevice.of("cuda:1", has_gpu=lambda: True)
 
 
 def test_a_library_for_cpus_runs_there_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:

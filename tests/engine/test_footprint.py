@@ -8,9 +8,13 @@ import torch
 
 from localfp4.engine.footprint import Footprint
 from localfp4.models.plan.workspace import CUDA_CONTEXT
-from localfp4.telemetry import card_gauges
 from localfp4.telemetry.memory import process_memory
-from tests.telemetry.fake_nvml import ENGINE_PID, GIB, NOT_AVAILABLE, LiveNvml
+from tests.telemetry.fake_nvml import ENGINE_PID, GIB, NOT_AVAILABLE, LiveNvml, install
+
+LISTS = (
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlDeviceGetGraphicsRunningProcesses_v3",
+)
 
 
 def test_on_a_cpu_it_is_what_is_resident() -> None:
@@ -24,7 +28,7 @@ def test_on_a_cpu_it_is_what_is_resident() -> None:
     [
         (LiveNvml(), GIB),
         (None, CUDA_CONTEXT),
-        (LiveNvml("nvmlDeviceGetComputeRunningProcesses_v3"), CUDA_CONTEXT),
+        (LiveNvml(*LISTS), CUDA_CONTEXT),
         ("silent about memory", CUDA_CONTEXT),
     ],
 )
@@ -36,7 +40,7 @@ def test_on_a_card_it_is_what_torch_reserved_and_what_cuda_takes(
         library.process_bytes = NOT_AVAILABLE
     reserved = [8 * GIB]
     monkeypatch.setattr(os, "getpid", lambda: ENGINE_PID)
-    monkeypatch.setattr(card_gauges, "load_nvml", lambda: library)
+    install(monkeypatch, library)
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved[0])
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 12 * GIB)
     properties = SimpleNamespace(uuid="2a")
@@ -46,4 +50,4 @@ def test_on_a_card_it_is_what_torch_reserved_and_what_cuda_takes(
     reserved[0] = 10 * GIB
     assert footprint.nbytes == 10 * GIB + context
     assert footprint.peak_nbytes == 12 * GIB + context
-    assert library is None or library.shut_down == 1
+    assert library is None or library.times_open == 0

@@ -12,14 +12,15 @@ from pydantic import BaseModel
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from localfp4.messages import Delta, Failed, Request, Stats
+from localfp4.messages import Delta, Failed, ModelInfo, Request, Stats
 from localfp4.server.errors import ApiError, unavailable
 from localfp4.server.http.api_route import ApiRoute
 from localfp4.server.http.app import make_app
 from localfp4.server.http.dialect import Dialect
 from localfp4.server.serving import Serving
 from localfp4.server.settings import ServerSettings
-from tests.server.fakes import FakeEngine, finished
+from tests.server.fakes import INFO, FakeEngine, finished
+from tests.telemetry.fake_nvml import GIB, LiveNvml, install
 
 OURS = "http://127.0.0.1:8000"
 TURNS = {"messages": [{"role": "user", "content": "a"}]}
@@ -230,6 +231,40 @@ def test_metrics_of_an_engine_that_loads() -> None:
 
     assert seen["ready",] == 0
     assert ("requests_running",) not in seen
+
+
+class OnCard(FakeEngine):
+    """Has its model on the second of two cards."""
+
+    def info(self) -> ModelInfo:
+        return replace(INFO, device="NVIDIA GeForce RTX 4090", device_uuid="2a")
+
+
+def test_metrics_of_the_card_that_a_model_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = LiveNvml("nvmlDeviceGetPowerUsage")
+    library.clock_reasons = 0x40
+    install(monkeypatch, library)
+    client = Client(OnCard())
+    seen = read_metrics(client)
+
+    assert seen["device_temperature_celsius",] == 71
+    assert seen["device_busy_ratio",] == 0.93
+    assert seen["device_memory_used_bytes",] == 11 * GIB
+    assert seen["device_energy_joules_total",] == 5000.5
+    assert (seen["device_slowed", "heat"], seen["device_slowed", "power limit"]) == (1, 0)
+    assert ("device_power_watts",) not in seen, "the driver does not tell"
+    library.silent.clear()
+    assert read_metrics(client)["device_power_watts",] == 212.345
+    assert library.times_open == 1
+    library.is_lost = True
+    assert ("device_temperature_celsius",) not in read_metrics(client)
+
+
+def test_metrics_of_a_cpu_and_of_a_card_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, None)
+
+    assert read_metrics(Client(FakeEngine()))["device_memory_used_bytes",] > 0
+    assert ("device_memory_used_bytes",) not in read_metrics(Client(OnCard()))
 
 
 def test_the_description_names_every_route_and_resolves() -> None:

@@ -1,15 +1,18 @@
 """The gauges of the computer, against small copies of ``/proc`` and ``/sys``."""
 
+import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from localfp4.telemetry.computer_gauges import ComputerGauges
 from localfp4.telemetry.memory import resident_bytes
-from localfp4.telemetry.sensors import CpuTemperature, PackageEnergy, parse_cpu_times
+from localfp4.telemetry.sensors import CpuTemperature, PackageEnergy
 
 KIB = 1024
+UNUSED = ("Buffers", "Cached", "Active", "Inactive", "Shmem", "Slab")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and /sys")
 
 
@@ -18,7 +21,9 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.write("proc/meminfo", "MemTotal: 8000 kB\nMemFree: 1 kB\nMemAvailable: 5000 kB\n")
+        rest = "".join(f"{name}: 0 kB\n" for name in UNUSED)
+        figures = "MemTotal: 8000 kB\nMemFree: 1 kB\nMemAvailable: 5000 kB\n"
+        self.write("proc/meminfo", figures + rest)
         self.cpu(busy=0, idle=0)
 
     def write(self, path: str, text: str) -> None:
@@ -43,7 +48,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
     return Machine(tmp_path)
 
 
@@ -139,20 +145,28 @@ def test_a_counter_of_energy_wraps_around_or_is_set_back_by_sleep(machine: Machi
     assert energy.read() == 0.0, "joules never run backwards"
 
 
-@pytest.mark.parametrize("text", ["", "cpu", "cpu  1 2 3\n", "cpu  a b c d e f\n", "intr 5\n"])
-def test_odd_times_are_none(text: str) -> None:
-    assert parse_cpu_times(text) is None
+@linux_only
+def test_waiting_for_a_disk_is_idling_and_guests_count_once(machine: Machine) -> None:
+    now = [100.0]
+    gauges = ComputerGauges(machine.root, lambda: now[0])
+    gauges.read()
+    now[0] = 101.0
+    machine.write("proc/stat", "cpu  10 1 5 70 9 1 2 2 10 1\n")
+    reading = gauges.read()
+    assert reading is not None
+    assert reading.busy == pytest.approx(0.21)
 
 
-def test_waiting_for_a_disk_is_idling_and_guests_count_once() -> None:
-    assert parse_cpu_times("cpu  10 1 5 70 9 1 2 2 10 1\n") == (79, 100)
+@pytest.mark.parametrize("text", ["", "cpu\n", "cpu  a b c d e f\n"])
+@linux_only
+def test_odd_times_are_none(text: str, machine: Machine) -> None:
+    machine.write("proc/stat", text)
+    gauges = ComputerGauges(machine.root)
+    reading = gauges.read()
+    assert reading is not None
+    assert reading.busy is None
 
 
-def test_the_memory_of_another_process(tmp_path: Path) -> None:
-    status = tmp_path / "proc/42/status"
-    status.parent.mkdir(parents=True)
-    status.write_text("Name:\tx\nVmHWM:\t 900 kB\nVmRSS:\t 700 kB\n", encoding="ascii")
-    assert resident_bytes(42, tmp_path) == 700 * KIB
-    status.write_text("Name:\tx\n", encoding="ascii")  # a process that has ended
-    assert resident_bytes(42, tmp_path) is None
-    assert resident_bytes(43, tmp_path) is None
+def test_the_memory_of_another_process() -> None:
+    assert (resident_bytes(os.getpid()) or 0) > 2**20
+    assert resident_bytes(2**22 + 1) is None, "more than Linux' highest process number"

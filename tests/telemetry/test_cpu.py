@@ -1,7 +1,9 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from localfp4.telemetry.cpu import cpu_name, parse_cpuinfo, usable_cores
@@ -51,6 +53,17 @@ def test_without_topology_every_cpu_is_a_core(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 5})
     assert usable_cores(tmp_path) == 3
+
+
+@pytest.mark.parametrize(("installed", "allowed", "cores"), [(8, 16, 8), (8, 4, 4), (None, 2, 1)])
+def test_windows_cores_are_those_of_psutil_within_the_mask(
+    installed: int | None, allowed: int, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: installed)
+    process = SimpleNamespace(cpu_affinity=lambda: list(range(allowed)))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    assert usable_cores() == cores
 
 
 def test_this_machine() -> None:

@@ -3,14 +3,12 @@ import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import localfp4
 from localfp4.telemetry import environment as module
-from localfp4.telemetry import nvml
 from localfp4.telemetry.environment import environment
 from localfp4.telemetry.gpus import Gpu
 
@@ -57,32 +55,6 @@ def test_what_torch_was_built_for(
 def test_every_field_is_plain_json() -> None:
     values = asdict(environment(threads=1, gpu="NVIDIA GeForce RTX 4090")).values()
     assert all(isinstance(value, str | int | None) for value in values)
-
-
-class Nvml:
-    def __init__(self, init: int = 0, query: int = 0) -> None:
-        self.init, self.query, self.open = init, query, 0
-
-    def nvmlInit_v2(self) -> int:
-        self.open += self.init == 0
-        return self.init
-
-    def nvmlSystemGetDriverVersion(self, text: Any, size: int) -> int:
-        assert size == len(text)
-        text.value = b"581.29"
-        return self.query
-
-    def nvmlShutdown(self) -> int:
-        self.open -= 1
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("library", "answer"), [(Nvml(), "581.29"), (Nvml(init=9), None), (Nvml(query=999), None)]
-)
-def test_driver_version_closes_what_it_opened(library: Nvml, answer: str | None) -> None:
-    assert nvml.read_driver_version(library) == answer
-    assert library.open == 0
 
 
 def test_telemetry_needs_no_torch() -> None:

@@ -1,115 +1,113 @@
 """Reading GPUs through NVML, against a library that answers as the driver does."""
 
-import ctypes
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from localfp4.telemetry import gpus as module
-from localfp4.telemetry.gpus import Gpu, gpu_with_uuid, gpus, read_gpus
+from localfp4.telemetry.gpus import Gpu, gpu_with_uuid, gpus
+from localfp4.telemetry.nvml import driver_version
+from tests.telemetry.fake_nvml import DRIVER_NOT_LOADED, GIB, LiveNvml, install
 
-NOT_SUPPORTED = 3
-GIB = 2**30
-
-
-class FakeNvml:
-    """Two cards; ``silent`` names functions that answer NVML_ERROR_NOT_SUPPORTED."""
-
-    def __init__(self, *silent: str, initialised: int = 0) -> None:
-        self.silent = silent
-        self.initialised = initialised
-        self.shut_down = 0
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        if name in self.silent:
-            return lambda *_: NOT_SUPPORTED
-        answers: dict[str, Callable[..., int]] = {
-            "nvmlInit_v2": lambda: self.initialised,
-            "nvmlShutdown": self._shut_down,
-            "nvmlDeviceGetCount_v2": lambda out: _set(out, 2),
-            "nvmlDeviceGetHandleByIndex_v2": lambda index, out: _set(out, index.value + 1),
-            "nvmlDeviceGetMemoryInfo": _memory,
-            "nvmlDeviceGetCudaComputeCapability": _capability,
-            "nvmlDeviceGetDisplayActive": lambda handle, out: _set(out, handle.value == 1),
-            "nvmlDeviceGetMaxPcieLinkGeneration": lambda _, out: _set(out, 4),
-            "nvmlDeviceGetMaxPcieLinkWidth": lambda _, out: _set(out, 8),
-            "nvmlDeviceGetEnforcedPowerLimit": lambda _, out: _set(out, 114_999),
-            "nvmlDeviceGetName": lambda _, text, size: _write(text, b"NVIDIA GeForce RTX 4060"),
-            "nvmlDeviceGetUUID": lambda handle, text, size: _write(
-                text, f"GPU-{handle.value}a".encode()
-            ),
-        }
-        return answers[name]
-
-    def _shut_down(self) -> int:
-        self.shut_down += 1
-        return 0
+SECOND = Gpu("NVIDIA GeForce RTX 4090", "GPU-2a", 24 * GIB, 13 * GIB, 89, False, None, 115, index=1)
 
 
-def _set(out: Any, value: int) -> int:
-    out._obj.value = value
-    return 0
-
-
-def _memory(handle: ctypes.c_void_p, out: Any) -> int:
-    out._obj.total, out._obj.free, out._obj.used = 8 * GIB, 6 * GIB, 2 * GIB
-    return 0
-
-
-def _capability(handle: ctypes.c_void_p, major: Any, minor: Any) -> int:
-    return _set(major, 8) or _set(minor, 9)
-
-
-def _write(text: Any, value: bytes) -> int:
-    text.value = value
-    return 0
-
-
-def test_two_cards() -> None:
-    library = FakeNvml()
-    first, second = read_gpus(library)
-    assert replace(first, link=None) == Gpu(
-        "NVIDIA GeForce RTX 4060", "GPU-1a", 8 * GIB, 6 * GIB, 89, True, None, power_limit_w=115
-    )
+def test_two_cards_in_the_order_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = LiveNvml()
+    install(monkeypatch, library)
+    first, second = gpus()
+    assert (first.name, first.drives_display, first.index) == ("NVIDIA GeForce RTX 4060", True, 0)
     assert first.link == pytest.approx(15.75e9, rel=1e-3), "4.0 x8"
-    assert (second.uuid, second.drives_display) == ("GPU-2a", False)
-    assert library.shut_down == 1
+    assert replace(second, link=None) == SECOND
+    assert library.times_open == 0
 
 
-def test_what_a_driver_does_not_tell() -> None:
-    quiet = FakeNvml(
+def test_what_a_driver_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    untold = (
         "nvmlDeviceGetDisplayActive",
         "nvmlDeviceGetMaxPcieLinkGeneration",
         "nvmlDeviceGetUUID",
         "nvmlDeviceGetName",
         "nvmlDeviceGetEnforcedPowerLimit",
     )
-    assert read_gpus(quiet)[0] == Gpu("", "", 8 * GIB, 6 * GIB, 89, None, None)
+    for library in (LiveNvml(*untold), LiveNvml(missing=untold)):
+        install(monkeypatch, library)
+        assert gpus()[0] == Gpu("", "", 24 * GIB, 13 * GIB, 89, None, None)
 
 
 @pytest.mark.parametrize(
     "silent",
-    ["nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetMemoryInfo"],
+    [
+        "nvmlDeviceGetCount_v2",
+        "nvmlDeviceGetHandleByIndex_v2",
+        "nvmlDeviceGetMemoryInfo",
+        "nvmlDeviceGetCudaComputeCapability",
+    ],
 )
-def test_a_card_without_memory_is_none(silent: str) -> None:
-    assert read_gpus(FakeNvml(silent)) == []
+def test_a_card_without_memory_is_none(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, LiveNvml(silent))
+    assert gpus() == []
 
 
-def test_without_a_driver() -> None:
-    library = FakeNvml(initialised=9)
-    assert read_gpus(library) == []
-    assert library.shut_down == 0
+def test_a_name_that_is_no_text_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Garbled(LiveNvml):
+        def _nvmlDeviceGetName(self, handle: object, text: object, size: object) -> int:
+            text.value = b"\xff\xfe"  # type: ignore[attr-defined]
+            return 0
+
+    install(monkeypatch, Garbled())
+    assert [gpu.name for gpu in gpus()] == ["", ""]
+
+
+def test_a_card_that_is_lost_takes_no_number_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class FirstLost(LiveNvml):
+        def _nvmlDeviceGetHandleByIndex_v2(self, index: object, out: object) -> int:
+            if index.value == 0:  # type: ignore[attr-defined]
+                return 15
+            return super()._nvmlDeviceGetHandleByIndex_v2(index, out)
+
+    install(monkeypatch, FirstLost())
+    assert [(gpu.uuid, gpu.index) for gpu in gpus()] == [("GPU-2a", 1)]
 
 
 def test_a_card_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_nvml", FakeNvml)
-    assert len(gpus()) == 2
+    install(monkeypatch, LiveNvml())
     found = gpu_with_uuid("2a")
     assert found is not None
     assert found.uuid == "GPU-2a"
     assert gpu_with_uuid("3a") is None
     assert gpu_with_uuid("") is None
-    monkeypatch.setattr(module, "load_nvml", lambda: None)
+
+
+def test_a_part_of_a_card_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, LiveNvml())
+    part, whole = gpu_with_uuid("MIG-5e"), gpu_with_uuid("GPU-2a")
+    assert whole is not None
+    assert part == replace(whole, uuid="MIG-5e", total_bytes=10 * GIB, free_bytes=9 * GIB)
+    assert gpu_with_uuid("MIG-5f") is None
+    install(monkeypatch, LiveNvml("nvmlDeviceGetMemoryInfo"))
+    assert gpu_with_uuid("MIG-5e") is None
+    install(monkeypatch, None)
+    assert gpu_with_uuid("MIG-5e") is None
+
+
+@pytest.mark.parametrize("library", [None, LiveNvml(initialised=DRIVER_NOT_LOADED)])
+def test_without_a_driver(library: LiveNvml | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, library)
     assert gpus() == []
+    assert gpu_with_uuid("2a") is None
+    assert driver_version() is None
+    assert library is None or library.times_open == 0
+
+
+@pytest.mark.parametrize(
+    ("library", "answer"),
+    [(LiveNvml(), "581.29"), (LiveNvml("nvmlSystemGetDriverVersion"), None)],
+)
+def test_the_version_of_the_driver(
+    library: LiveNvml, answer: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, library)
+    assert driver_version() == answer
+    assert library.times_open == 0

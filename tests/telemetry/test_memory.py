@@ -4,50 +4,54 @@ from contextlib import contextmanager
 from mmap import mmap
 from pathlib import Path
 
+import psutil
 import pytest
 
 from localfp4.telemetry import memory
-from localfp4.telemetry.memory import MemoryUse, ProcessMemory, SystemMemory
+from localfp4.telemetry.memory import MemoryUse, SystemMemory
 
 MEMINFO = """\
 MemTotal:       16384 kB
 MemFree:         1000 kB
 MemAvailable:    8192 kB
+Buffers:            0 kB
+Cached:             0 kB
+Active:             0 kB
+Inactive:           0 kB
+Shmem:              0 kB
+Slab:               0 kB
 HugePages_Total:       0
 """
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_status_figures_are_kib_and_names_do_not_mix() -> None:
-    text = "Name:\tpython kB\nVmPeak:\t  900 kB\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\nThreads:\t4\n"
-    assert memory.parse_status(text.partition("\n")[2]) == ProcessMemory(200 * 1024, 300 * 1024)
-
-
-def test_status_without_a_high_water_mark() -> None:
-    assert memory.parse_status("VmRSS:\t  200 kB\n") == ProcessMemory(200 * 1024, 200 * 1024)
-
-
-def test_meminfo_counts_reclaimable_memory_as_available() -> None:
-    assert memory.parse_meminfo(MEMINFO) == SystemMemory(16384 * 1024, 8192 * 1024)
+@pytest.fixture
+def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A computer of 16 MiB whose ``/proc`` is in a folder."""
+    write(tmp_path, "proc/meminfo", MEMINFO)
+    write(tmp_path, "proc/self/cgroup", "0::/\n")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "proc"))
+    return tmp_path
 
 
 @on_linux
-def test_a_container_limit_is_the_computers_memory(tmp_path: Path) -> None:
-    write(tmp_path, "proc/meminfo", MEMINFO)
-    write(tmp_path, "proc/self/cgroup", "0::/\n")
-    write(tmp_path, "sys/fs/cgroup/memory.max", "4096\n")
-    write(tmp_path, "sys/fs/cgroup/memory.current", "1000\n")
-    assert memory.system_memory(tmp_path) == SystemMemory(4096, 3096)
+def test_reclaimable_memory_is_available(computer: Path) -> None:
+    assert memory.system_memory(computer) == SystemMemory(16384 * 1024, 8192 * 1024)
 
 
 @on_linux
-def test_a_container_limit_above_the_computers_memory_changes_nothing(tmp_path: Path) -> None:
-    write(tmp_path, "proc/meminfo", MEMINFO)
-    write(tmp_path, "proc/self/cgroup", "0::/\n")
-    write(tmp_path, "sys/fs/cgroup/memory.max", str(2**62))
-    write(tmp_path, "sys/fs/cgroup/memory.current", "1000\n")
-    assert memory.system_memory(tmp_path) == SystemMemory(16384 * 1024, 8192 * 1024)
+def test_a_container_limit_is_the_computers_memory(computer: Path) -> None:
+    write(computer, "sys/fs/cgroup/memory.max", "4096\n")
+    write(computer, "sys/fs/cgroup/memory.current", "1000\n")
+    assert memory.system_memory(computer) == SystemMemory(4096, 3096)
+
+
+@on_linux
+def test_a_container_limit_above_the_computers_memory_changes_nothing(computer: Path) -> None:
+    write(computer, "sys/fs/cgroup/memory.max", str(2**62))
+    write(computer, "sys/fs/cgroup/memory.current", "1000\n")
+    assert memory.system_memory(computer) == SystemMemory(16384 * 1024, 8192 * 1024)
 
 
 @contextmanager

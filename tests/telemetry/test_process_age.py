@@ -1,12 +1,12 @@
-"""When a process was started, from what Linux and Windows say."""
+"""When a process was started, from what Linux and psutil say."""
 
-import struct
-from typing import Any
+import sys
+import time
 
+import psutil
 import pytest
 
-from localfp4.telemetry.process_age import started_after_boot_s, started_on_windows_s
-from tests.telemetry.test_windows import fill
+from localfp4.telemetry.process_age import process_age_s, started_after_boot_s
 
 # proc_pid_stat(5): pid (comm) state ppid ... with starttime as the 22nd field.
 STAT = "4242 (a) b (c)) S " + " ".join(str(number) for number in range(4, 53))
@@ -16,24 +16,22 @@ def test_a_name_with_brackets_does_not_shift_the_fields() -> None:
     assert started_after_boot_s(STAT, 100) == 0.22
 
 
-class Kernel32:
-    def __init__(self, works: bool = True) -> None:
-        self.works = works
-
-    def GetCurrentProcess(self) -> int:
-        return -1
-
-    def GetProcessTimes(self, process: Any, created: Any, ended: Any, *rest: Any) -> bool:
-        # 2000-01-01 00:00:01 UTC; a FILETIME counts 100 ns since 1601.
-        fill(created, struct.pack("<Q", 125_911_584_010_000_000))
-        fill(ended, struct.pack("<Q", 1))
-        return self.works
+def test_both_ways_agree_to_the_second_that_boot_is_rounded_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exact = process_age_s()
+    monkeypatch.setattr(sys, "platform", "win32")
+    rough = process_age_s()
+    assert exact is not None
+    assert rough is not None
+    assert 0 < exact < time.monotonic()
+    assert rough == pytest.approx(exact, abs=2)
 
 
-def test_windows_counts_from_1601() -> None:
-    assert started_on_windows_s(Kernel32()) == 946_684_801
+def test_a_refusal_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise psutil.AccessDenied
 
-
-def test_a_refusal_is_an_error() -> None:
-    with pytest.raises(OSError, match="GetProcessTimes"):
-        started_on_windows_s(Kernel32(works=False))
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(psutil, "Process", refuse)
+    assert process_age_s() is None

@@ -90,7 +90,7 @@ async def test_the_figures_of_a_computer_that_tells_nothing_are_few() -> None:
 @in_event_loop
 async def test_stats_tell_model_loading_device_and_speed() -> None:
     backend = FakeBackend(["Yes."], info=MODEL)
-    backend.newest_gauges, backend.newest_stats = CARD, GUESSING
+    backend.newest_gauges, backend.newest_stats = replace(CARD, slowed_by=("heat",)), GUESSING
     async with chatting(backend, size=(110, 50)) as chat:
         await chat.send("go")
         await chat.sees("412 tok", "idle")
@@ -99,7 +99,8 @@ async def test_stats_tell_model_loading_device_and_speed() -> None:
         await chat.sees("Limit", "118 tok/s at most", "Note", "Only the text part")
         await chat.sees("Loaded in", "Headers", "20 ms", "Reading", "1.1 s")
         await chat.sees("9.7 of 16 GiB", "8.3 GiB the engine's, 1.4 GiB other programs'")
-        await chat.sees("71 °C", "212 W", "448 of 16384 tokens", "131 of 200 tokens (66%)")
+        await chat.sees("71 °C", "212 W", "Slowed by", "heat")
+        await chat.sees("448 of 16384 tokens", "131 of 200 tokens (66%)")
         await chat.sees("Decode", "96 tok/s, 81% of the limit")
 
 

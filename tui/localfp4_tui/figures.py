@@ -70,6 +70,8 @@ def device_rows(gauges: Gauges) -> Rows:
         rows.append(("Temperature", f"{gauges.temperature_c:.0f} °C"))
     if gauges.power_w is not None:
         rows.append(("Power", f"{gauges.power_w:.0f} W"))
+    if gauges.slowed_by:
+        rows.append(("Slowed by", ", ".join(gauges.slowed_by)))
     if gauges.busy is not None:
         rows.append(("Busy", f"{gauges.busy:.0%}"))
     return rows

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from localfp4.bench.device.energy import EnergyMeter
 from localfp4.bench.engines.contestant import CaseFailedError
 from localfp4.bench.engines.taken import Taken
+from localfp4.errors import RequestError
 from localfp4.telemetry.card_gauges import CardGauges
-from localfp4.telemetry.gpus import Gpu, gpus
+from localfp4.telemetry.choice import chosen_gpu, count_as_nvidia_smi, visible_gpus
+from localfp4.telemetry.gpus import gpus
 from localfp4.telemetry.memory import memory_use, reset_peak
 
 
@@ -43,13 +45,19 @@ class PeerDevice:
         Raises:
             CaseFailedError: The library was built for CPUs only, or there is no such GPU.
         """
-        if device == "cpu" or (device is None and not (has_gpu() and gpus())):
+        count_as_nvidia_smi()
+        visible = visible_gpus(gpus())
+        if device == "cpu" or (device is None and not (has_gpu() and visible)):
             return cls()
         if not has_gpu():
             raise CaseFailedError("This build of the library runs on CPUs only.", "unsupported")
-        index = int((device or "").partition(":")[2] or 0)
-        card = _visible(gpus(), index)
-        return cls(card.name, index, card.uuid) if card else cls(device or "cuda", index)
+        if not visible:  # the library may know a card where the driver tells of none
+            return cls(device or "cuda", int((device or "").partition(":")[2] or 0))
+        try:
+            index = chosen_gpu(device, visible) or 0
+        except RequestError as error:
+            raise CaseFailedError(str(error), "unsupported") from error
+        return cls(visible[index].name, index, visible[index].uuid)
 
     @contextmanager
     def measured(self) -> Iterator[Taken]:
@@ -73,24 +81,6 @@ class PeerDevice:
         """Let go of its gauges. May be called twice."""
         if self._energy is not None:
             self._energy.close()
-
-
-def _visible(cards: list[Gpu], index: int) -> Gpu | None:
-    """Return the card that a library counts as ``index``, which depends on the environment."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    order = [part.strip() for part in named.split(",") if part.strip()]
-    if not order:
-        return cards[index] if index < len(cards) else None
-    if index >= len(order):
-        return None
-    wanted = order[index]
-    if wanted.isdecimal():
-        return cards[int(wanted)] if int(wanted) < len(cards) else None
-    return next((card for card in cards if _bare(card.uuid).startswith(_bare(wanted))), None)
-
-
-def _bare(uuid: str) -> str:
-    return uuid.removeprefix("GPU-")
 
 
 def _held_bytes(uuid: str) -> int | None:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +15,7 @@ from localfp4.server.engine import ServedEngine
 from localfp4.server.errors import ApiError
 from localfp4.server.http.answer_metrics import counted
 from localfp4.server.http.api_route import ApiRoute
+from localfp4.server.http.device_metrics import DeviceMetrics
 from localfp4.server.http.exchange import CLIENT_CLOSED
 
 
@@ -28,6 +30,7 @@ class Metrics:
         """Begin at zero, in a registry of its own."""
         self._registry = CollectorRegistry()
         self._registry.register(_EngineState(engine))
+        self._registry.register(DeviceMetrics(engine))
         self.engine = counted(engine, self._registry)
         self._requests = Counter(
             "localfp4_http_requests",
@@ -44,7 +47,9 @@ class Metrics:
         """Return the route that Prometheus asks."""
 
         async def metrics(http: HttpRequest) -> Response:
-            return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+            # A driver in trouble may take its time to answer; answers must not wait for it.
+            text = await run_in_threadpool(generate_latest, self._registry)
+            return Response(text, media_type=CONTENT_TYPE_LATEST)
 
         return [
             ApiRoute(
