@@ -9,6 +9,9 @@ from localfp4.errors import RequestError
 PAGE_SIZE = 64
 """Tokens in one page of the KV cache."""
 
+MOST_THREADS = 1024
+"""Of a CPU; libraries crash with a hundred times as many."""
+
 PRECISIONS = ("auto", "bf16", "w4a16", "w4a8", "w4a4")
 ROUNDINGS = ("nvfp4", "mxfp4", "fp8", "int4")
 KERNELS = ("auto", "triton", "torch", "emulated")
@@ -66,6 +69,11 @@ class EngineConfig:
             ``TRITON_INTERPRET=1`` the Triton kernels also run on a CPU, slowly. ``emulated`` is
             torch that rounds the inputs of quantised linears as kernels on an RTX 50 do, on any
             device, to see what that does to answers.
+        shortens_context: Whether a model that was made for less than ``max_model_len`` takes what it
+            was made for; otherwise it is refused.
+        log_file: Where the command that builds the engine writes its log; processes of the engine
+            write theirs beside it. ``None`` writes none. Two configs that differ in it are equal:
+            engines are built the same.
     """
 
     model: str
@@ -87,6 +95,8 @@ class EngineConfig:
     kv_ram_bytes: int | None = None
     kv_disk: str | None = None
     cuda_graphs: bool = True
+    shortens_context: bool = False
+    log_file: str | None = field(default=None, compare=False)
 
     @property
     def is_plain_torch(self) -> bool:
@@ -109,6 +119,8 @@ class EngineConfig:
             value = getattr(self, name)
             if value is not None and not (_is(value, Integral) and value >= 1):
                 raise RequestError(f"{name} must be a whole number of at least 1, not {value!r}.")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            raise RequestError(f"threads must be at most {MOST_THREADS}, not {self.threads}.")
         if self.kv_ram_bytes is not None and not (
             _is(self.kv_ram_bytes, Integral) and self.kv_ram_bytes >= 0
         ):

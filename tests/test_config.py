@@ -61,6 +61,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         {"max_batch": 0},
         {"max_model_len": 10.5},
         {"threads": True},
+        {"threads": 100_000},
         {"dtype": 4},
         {"rounding": "q4_0"},
         {"rounding": True},
@@ -86,3 +87,9 @@ def test_settings_that_contradict_each_other_are_named(
 ) -> None:
     with pytest.raises(RequestError, match=words):
         EngineConfig("demo", **contradiction)
+
+
+def test_where_the_log_is_makes_no_other_engine() -> None:
+    config = EngineConfig("demo", log_file="a.log")
+    assert config == EngineConfig("demo")
+    assert hash(config) == hash(EngineConfig("demo"))

@@ -82,7 +82,7 @@ WRONG = {
     '[chat]\nsystem = "never closed\n': "at line 2, column",
     f"[sampling]\nseed = {'9' * 5000}\n": "is not TOML",
     "[chats]\n": "has [chats], which means nothing; did you mean chat?",
-    "[wallpaper]\n": "there are keys, chat, sampling, models, aliases.",
+    "[wallpaper]\n": "there are keys, chat, sampling, models, aliases, engine, server.",
     "chat = 3\n": "write it as a section, [chat]",
     "[chat]\ntemprature = 1\n": "has temprature in [chat], which means nothing; there are theme,",
     "[sampling]\ntemprature = 1\n": "which means nothing; did you mean temperature?",
@@ -100,6 +100,9 @@ WRONG = {
     "[keys]\n'chat.new' = 3\n": "has chat.new = 3 in [keys]; it must be a key",
     "[keys]\nchat.new = []\n": "it must be a key",
     "[keys]\nchat.new.more = 'x'\n": "it must be a key",
+    f"[engine]\nvram_limit = 1{400 * '0'}\n": "it must be a number above 0",
+    f"[server]\nqueue = 1{400 * '0'}\n": "it must be a whole number of at least 0.",
+    "[engine]\nthreads = 2000\n": "it must be a whole number from 1 to 1024",
 }
 
 
@@ -134,7 +137,7 @@ def test_a_file_that_cannot_be_read(file: Path) -> None:
 @given(st.binary(max_size=200))
 def test_any_file_is_read_or_refused(content: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "read_text", lambda _, encoding: content.decode(encoding))
+        patch.setattr(Path, "read_bytes", lambda _: content)
         patch.setenv(PATH_VARIABLE, "config.toml")
         try:
             assert read_settings().path == Path("config.toml")

@@ -26,6 +26,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
         return EXIT_INTERRUPTED
     except UserError as error:
         complain(str(error))
+        for note in getattr(error, "__notes__", ()):
+            remark(note)
         return 2
     except click.ClickException as error:
         complain(_usage_sentence(error))
@@ -34,7 +36,10 @@ def exit_code(command: Callable[[], int | None]) -> int:
         _discard_output()
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if _is_closed_output(error):
+            _discard_output()
+            return 1
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return _report_bug(error)
         _discard_output()
         complain("The disk is full; free some space and run the command again.")
@@ -83,6 +88,15 @@ def _make_streams_forgiving() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
+
+
+def _is_closed_output(error: OSError) -> bool:
+    """Say whether nobody reads the output any more: on Windows, a closed pipe takes no argument.
+
+    Python's own subprocess reads it so, too (github.com/python/cpython/issues/63811).
+    """
+    is_nameless = error.errno == errno.EINVAL and error.filename is None
+    return is_nameless and sys.platform == "win32" and not sys.stdout.isatty()
 
 
 def _discard_output() -> None:

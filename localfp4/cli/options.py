@@ -1,118 +1,125 @@
 """Options that several commands share, and what they become."""
 
-import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from localfp4.config import KERNELS, PRECISIONS, SPECULATION, EngineConfig, SamplingParams
+from localfp4.cli.completing.values import model_names
+from localfp4.cli.from_settings import FromSettings, is_from_settings
+from localfp4.cli.model_name import meant
+from localfp4.cli.option_types import Gigabytes, OrAuto
+from localfp4.cli.verbose import log_file
+from localfp4.config import (
+    KERNELS,
+    MOST_THREADS,
+    PRECISIONS,
+    SPECULATION,
+    EngineConfig,
+    SamplingParams,
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-
-class Finite(click.FloatRange):
-    """Finite numbers of a range; click takes ``inf`` for large, and ``nan`` for within it."""
-
-    what = "finite number"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the number, or fail as click does."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is no {self.what}.", param, ctx)
-        return number
-
-
-class Gigabytes(Finite):
-    """Amounts of memory."""
-
-    what = "number of gigabytes"
-
-
 _KV_CACHE = {"auto": "auto", "fp8": "fp8", "fp8-static": "fp8-static", "bf16": "bfloat16"}
 
-_ENGINE = (
-    click.option(
-        "--device",
-        metavar="DEVICE",
-        help="cuda, cuda:1 or cpu; by default the first GPU, else the CPU.",
-    ),
-    click.option(
-        "--dtype",
-        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-        default="auto",
-        show_default=True,
-        help="Type to compute in.",
-    ),
-    click.option(
-        "--kernels",
-        type=click.Choice(KERNELS),
-        default="auto",
-        show_default=True,
-        help="What multiplies; auto is Triton on a GPU and torch on a CPU. emulated is torch that "
-        "rounds as an RTX 50 does, to see the quality of its answers, slowly.",
-    ),
-    click.option(
-        "--kv",
-        type=click.Choice([*_KV_CACHE]),
-        default="auto",
-        show_default=True,
-        help="Type of the KV cache; auto is fp8 from RTX 40 on. fp8 takes half the memory and needs "
-        "a GPU, fp8-static also scales in the checkpoint.",
-    ),
-    click.option(
-        "--ctx",
-        type=click.IntRange(min=1),
-        metavar="TOKENS",
-        help="Longest context; by default what the model and the memory allow.",
-    ),
-    click.option(
-        "--vram-limit",
-        type=Gigabytes(min=0, min_open=True),
-        metavar="GB",
-        help="Most GPU memory to use; what does not fit stays in main memory.",
-    ),
-    click.option(
-        "--speculate",
-        type=click.Choice(SPECULATION),
-        default="auto",
-        show_default=True,
-        help="What guesses tokens ahead for the model to check; the answers are the same.",
-    ),
-    click.option("--draft", metavar="MODEL", help="A smaller model that guesses tokens ahead."),
-    click.option(
-        "--kv-ram",
-        type=Gigabytes(min=0),
-        metavar="GB",
-        help="Main memory for conversations that the GPU's KV cache has no room for; 0 is none.",
-    ),
-    click.option(
-        "--kv-disk",
-        is_flag=True,
-        help="Keep the KV cache of conversations on disk for the next start.",
-    ),
-    click.option("--eager", is_flag=True, help="Launch every kernel; do not record CUDA graphs."),
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="CPU threads; by default every core.",
-    ),
-)
 
-_PRECISION = (
-    click.option(
+def _engine(option: Callable[..., Any]) -> tuple[Callable[[Any], Any], ...]:
+    """Return the options of an engine, made by ``click.option`` or by what reads settings too."""
+    return (
+        option(
+            "--device",
+            type=OrAuto(click.STRING),
+            metavar="DEVICE",
+            help="cuda, cuda:1 or cpu; by default the best GPU, else the CPU.",
+        ),
+        option(
+            "--dtype",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            default="auto",
+            show_default=True,
+            help="Type to compute in.",
+        ),
+        option(
+            "--kernels",
+            type=click.Choice(KERNELS),
+            default="auto",
+            show_default=True,
+            help="What multiplies; auto is Triton on a GPU and torch on a CPU. emulated is torch that "
+            "rounds as an RTX 50 does, to see the quality of its answers, slowly.",
+        ),
+        option(
+            "--kv",
+            type=click.Choice([*_KV_CACHE]),
+            default="auto",
+            show_default=True,
+            help="Type of the KV cache; auto is fp8 from RTX 40 on. fp8 takes half the memory and needs "
+            "a GPU, fp8-static also scales in the checkpoint.",
+        ),
+        option(
+            "--ctx",
+            type=OrAuto(click.IntRange(min=1)),
+            metavar="TOKENS",
+            help="Longest context; by default what the model and the memory allow.",
+        ),
+        option(
+            "--vram-limit",
+            type=OrAuto(Gigabytes(min=0, min_open=True)),
+            metavar="GB",
+            help="Most GPU memory to use; what does not fit stays in main memory.",
+        ),
+        option(
+            "--speculate",
+            type=click.Choice(SPECULATION),
+            default="auto",
+            show_default=True,
+            help="What guesses tokens ahead for the model to check; the answers are the same.",
+        ),
+        option(
+            "--draft",
+            metavar="MODEL",
+            shell_complete=model_names,
+            help="A smaller model that guesses tokens ahead.",
+        ),
+        option(
+            "--kv-ram",
+            type=OrAuto(Gigabytes(min=0)),
+            metavar="GB",
+            help="Main memory for conversations that the GPU's KV cache has no room for; 0 is none.",
+        ),
+        option(
+            "--kv-disk/--no-kv-disk",
+            default=False,
+            help="Keep the KV cache of conversations on disk for the next start.",
+        ),
+        option(
+            "--eager/--no-eager",
+            default=False,
+            help="Launch every kernel; do not record CUDA graphs.",
+        ),
+        option(
+            "--threads",
+            type=OrAuto(click.IntRange(1, MOST_THREADS)),
+            metavar="N",
+            help="CPU threads; by default every core.",
+        ),
+    )
+
+
+def _precision(option: Callable[..., Any]) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = option(
         "--precision",
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
         help="Width of weights and activations; w4a16 keeps activations at 16 bits throughout.",
-    ),
-)
+    )
+    return made
+
+
+_from_settings = partial(click.option, cls=FromSettings, section="engine")
 
 _SYSTEM = (click.option("--system", help="Instructions that precede the conversation."),)
 
@@ -152,13 +159,17 @@ _SAMPLING_FIELDS = (
 
 
 def engine_options(command: _Command) -> _Command:
-    """Add the options that :func:`engine_config` reads."""
-    return _with(_PRECISION + _ENGINE, command)
+    """Add the options that :func:`engine_config` reads; what is not given may be in the settings."""
+    return _with((_precision(_from_settings), *_engine(_from_settings)), command)
 
 
 def engine_options_but_precision(command: _Command) -> _Command:
-    """Add the options that :func:`engine_config` reads, for commands that run several precisions."""
-    return _with(_ENGINE, command)
+    """Add the options that :func:`engine_config` reads, for commands that measure.
+
+    They run several precisions, and take nothing from the configuration file: what they find must
+    be found again with the same words on another computer.
+    """
+    return _with(_engine(click.option), command)
 
 
 def sampling_options(command: _Command) -> _Command:
@@ -194,10 +205,12 @@ def engine_config(model: str, options: Mapping[str, Any]) -> EngineConfig:
         kernels=options["kernels"],
         vram_limit=_bytes(options["vram_limit"]),
         speculation=_speculation(options),
-        draft_model=options["draft"],
+        draft_model=None if options["draft"] is None else meant(options["draft"]),
         kv_ram_bytes=_bytes(options["kv_ram"]),
         kv_disk=str(_kv_folder()) if options["kv_disk"] else None,
         cuda_graphs=not options["eager"],
+        shortens_context=is_from_settings("ctx"),  # where it is for all models
+        log_file=log_file(),
     )
 
 

@@ -4,6 +4,7 @@ A link owns the process, the pipe and the one thread that reads it. It never res
 makes a new link for a new process, so that nothing of a dead one lingers.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -31,6 +32,8 @@ from localfp4.engine.protocol import (
 from localfp4.engine.questions import Questions
 from localfp4.errors import EngineDiedError, RequestError
 from localfp4.messages import Event, Failed, Finished, LoadProgress, ModelInfo, Request, Stats
+
+_log = logging.getLogger(__name__)
 
 _POLITE_S = 3.0
 _FIRM_S = 2.0
@@ -73,6 +76,7 @@ class EngineLink:
             raise EngineDiedError(f"The engine process cannot be started: {error}.") from error
         finally:
             far_end.close()
+        _log.info("engine process %s started for %s", self._process.pid, config.model)
         Thread(target=self._read_reports, name="localfp4-engine-reader", daemon=True).start()
 
     @property
@@ -206,6 +210,7 @@ class EngineLink:
             return
         if isinstance(event, Finished | Failed):
             self._forget(event.id)
+            _log_end(event)
         inbox.put(event)
 
     def _bury(self) -> None:
@@ -216,6 +221,7 @@ class EngineLink:
             self._process.join(_FIRM_S)
         with self._inboxes_lock:
             death = self._death = self._cause_of_death()
+            _log.info("engine process %s: %s", self._process.pid, death)
             bereaved = list(self._inboxes.values())
             self._inboxes.clear()
         for inbox in bereaved:
@@ -238,6 +244,23 @@ class EngineLink:
         if name == "SIGKILL":
             return "The engine was killed by the system (SIGKILL), probably for lack of memory."
         return f"The engine was ended by the signal {name}; see {log_path()}."
+
+
+def _log_end(event: Finished | Failed) -> None:
+    if isinstance(event, Failed):
+        _log.info("request %s failed: %s", event.id, event.message)
+        return
+    _log.info(
+        "request %s ended by %s: prompt %d tokens, %d of them cached, first token after %.3f s, "
+        "answer %d tokens in %.3f s",
+        event.id,
+        event.reason,
+        event.prompt_tokens,
+        event.cached_tokens,
+        event.ttft_s,
+        event.output_tokens,
+        event.duration_s,
+    )
 
 
 def prepare_to_spawn() -> None:

@@ -7,15 +7,16 @@ import traceback
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
+
+from localfp4.logs.folder import log_folder
 
 _KEEP_BYTES = 1 << 20
 
 
 def log_path() -> Path:
     """Return the file that engine processes write to; it need not exist."""
-    from platformdirs import user_log_path
-
-    return user_log_path("localfp4", appauthor=False) / "engine.log"
+    return log_folder() / "engine.log"
 
 
 def capture_output() -> None:
@@ -25,10 +26,14 @@ def capture_output() -> None:
     that a chat draws on.
     """
     descriptor = _open_log()
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
         if stream is not None:
             stream.flush()
         os.dup2(descriptor, number)
+        # What Python made for Windows' console goes on to take its descriptor for a console, and
+        # every write would fail (github.com/python/cpython/issues/74740).
+        setattr(sys, name, _text_to(number))
     os.close(descriptor)
     faulthandler.enable(2)
     os.write(2, f"--- {datetime.now():%Y-%m-%d %H:%M:%S} process {os.getpid()}\n".encode())
@@ -45,6 +50,12 @@ def write_failure(what: str, error: BaseException) -> None:
     text = heading + "".join(traceback.format_exception(error))
     with suppress(OSError), os.fdopen(_open_log(), "wb") as log:
         log.write(text.encode(errors="backslashreplace"))
+
+
+def _text_to(descriptor: int) -> TextIO:
+    return open(
+        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
 
 
 def _open_log() -> int:

@@ -1,9 +1,12 @@
 """Where the time until the first token goes; torch-free."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 from localfp4.telemetry.process_age import process_age_s
+
+_log = logging.getLogger(__name__)
 
 START = "start and imports"
 WEIGHTS = "weights"
@@ -27,6 +30,7 @@ class Phases:
         now = self._clock()
         if self._name is not None:
             self._seconds[self._name] = self._seconds.get(self._name, 0.0) + now - self._since
+            _log.info("stage %s took %.3f s", self._name, now - self._since)
         self._name, self._since = name, now
 
     def result(self) -> tuple[tuple[str, float], ...]:

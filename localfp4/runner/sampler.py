@@ -135,7 +135,7 @@ def _row_draws(rows: Sequence[DrawnRow]) -> RowDraws:
         numbers=_random_numbers(rows),
         temperature=np.array([one.temperature for one in params], np.float32),
         limits=Limits(
-            top_k=np.array([one.top_k for one in params], np.int64),
+            top_k=np.array([min(one.top_k, 2**31 - 1) for one in params], np.int64),
             top_p=np.array([one.top_p for one in params], np.float32),
             min_p=np.array([one.min_p for one in params], np.float32),
         ),

@@ -10,7 +10,7 @@ from localfp4.bench.engines.contestant import Entrant
 from localfp4.bench.planning.entrants import own_entrants
 from localfp4.bench.planning.presets import PRESETS
 from localfp4.bench.records import Series
-from localfp4.checkpoint.hub import download, locate
+from localfp4.checkpoint.hub import download
 from localfp4.cli.bench.contradictions import require_nothing_local, require_sense
 from localfp4.cli.bench.destination import destination
 from localfp4.cli.bench.finish import finish
@@ -27,6 +27,7 @@ from localfp4.cli.bench.planning import plan_only
 from localfp4.cli.bench.results import extras, require_place
 from localfp4.cli.bench.types import Depths, FormatList
 from localfp4.cli.bench.wanted import Sizes, Wanted, wanted
+from localfp4.cli.completing.values import card_names, model_names
 from localfp4.cli.options import engine_config, engine_options_but_precision
 from localfp4.cli.progress import load_visibly
 from localfp4.cli.synthetic_option import chosen_model, synthetic_option
@@ -49,7 +50,7 @@ localfp4 bench peers [MODEL]    beside transformers, llama.cpp and vLLM
 
 
 @click.command(cls=Grouped, epilog=_EPILOG)
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", shell_complete=model_names)
 @synthetic_option
 @click.option(
     "--precision",
@@ -81,7 +82,12 @@ localfp4 bench peers [MODEL]    beside transformers, llama.cpp and vLLM
 @picture_options
 @price_options
 @click.option("--dry-run", is_flag=True, help="Tell what each cell needs, and measure nothing.")
-@click.option("--gpu", metavar="NAME", help="Card that a dry run is for, such as 4090.")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    shell_complete=card_names,
+    help="Card that a dry run is for, such as 4090.",
+)
 @click.option("--base-url", metavar="URL", help="Measure an OpenAI-compatible server instead.")
 @click.option(
     "--api-key-env", metavar="NAME", help="Environment variable with the key of that server."
@@ -120,11 +126,8 @@ def measure(
     if options["base_url"] is not None:
         require_nothing_local(models, synthetic, options)
         return finish(_server(models, chosen, options), chosen, place, made, options)
-    names = tuple(dict.fromkeys(models)) or (chosen_model(None, synthetic),)
-    if models:
-        chosen_model(models[0], synthetic)
-    for name in names:
-        locate(name)
+    named = models or (None,)
+    names = tuple(dict.fromkeys(chosen_model(model, synthetic) for model in named))
     if options["dry_run"]:
         place.report(plan_only(names, chosen, place.form, options))
         return 0

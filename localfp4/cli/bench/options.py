@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from localfp4.cli.bench.types import PLOTS, Numbers, Words
-from localfp4.cli.options import Finite
+from localfp4.cli.option_types import Finite
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

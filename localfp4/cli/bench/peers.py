@@ -7,7 +7,7 @@ import click
 
 from localfp4.bench.planning.entrants import own_entrants
 from localfp4.bench.planning.peers import peer_entrants
-from localfp4.checkpoint.hub import DEMO, download, locate
+from localfp4.checkpoint.hub import DEMO, download
 from localfp4.cli.bench.destination import destination
 from localfp4.cli.bench.finish import finish
 from localfp4.cli.bench.go import Field
@@ -21,6 +21,8 @@ from localfp4.cli.bench.options import (
 from localfp4.cli.bench.results import extras, require_place
 from localfp4.cli.bench.types import FormatList
 from localfp4.cli.bench.wanted import Sizes, wanted
+from localfp4.cli.completing.values import model_names
+from localfp4.cli.model_name import meant
 from localfp4.cli.options import engine_config, engine_options_but_precision
 from localfp4.cli.progress import load_visibly
 from localfp4.models.here import machine_here
@@ -28,7 +30,7 @@ from localfp4.telemetry.cpu import usable_cores
 
 
 @click.command(cls=Grouped)
-@click.argument("model", default=DEMO)
+@click.argument("model", default=DEMO, shell_complete=model_names)
 @click.option(
     "--precision",
     "formats",
@@ -39,6 +41,7 @@ from localfp4.telemetry.cpu import usable_cores
 @click.option(
     "--bf16",
     metavar="MODEL",
+    shell_complete=model_names,
     help="The unquantised original, for libraries that cannot run MODEL itself.",
 )
 @click.option(
@@ -70,8 +73,8 @@ def peers(
     chosen = wanted(None, sizes, options["formats"], options["repeats"], options["warmup"])
     place, made = destination(out, output), extras(options)
     require_place(place, made, resume=options["resume"])
+    model, bf16 = meant(model), meant(bf16) if bf16 else None
     for name in (model, *([bf16] if bf16 else [])):
-        locate(name)
         load_visibly(download(name))
     config = engine_config(model, options)
     where, machine = machine_here(config.device)

@@ -5,12 +5,14 @@ from typing import Any
 
 import click
 
-from localfp4.checkpoint.hub import download, locate
+from localfp4.checkpoint.hub import download
+from localfp4.cli.completing.values import model_names
 from localfp4.cli.evaluation.hand_out import hand_out, place
 from localfp4.cli.evaluation.options import result_options, what_options
 from localfp4.cli.evaluation.series import AS_MADE, one, series
 from localfp4.cli.failure import remark
 from localfp4.cli.interrupts import exit_on_interrupt
+from localfp4.cli.model_name import meant
 from localfp4.cli.options import engine_config, engine_options_but_precision
 from localfp4.cli.progress import load_visibly
 from localfp4.models.here import machine_here
@@ -24,7 +26,7 @@ localfp4 bench … --eval FILE    quality beside speed
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", shell_complete=model_names)
 @what_options
 @result_options
 @engine_options_but_precision
@@ -41,10 +43,9 @@ def evaluate(models: tuple[str, ...], **options: Any) -> int:
     """
     _require_something(options)
     where, reference = place(options), options["reference"]
-    names = (*models, *([reference] if reference is not None else ()))
-    for name in names:
-        locate(name)
-    for name in names:
+    models = tuple(map(meant, models))
+    reference = None if reference is None else meant(reference)
+    for name in (*models, *([reference] if reference is not None else ())):
         load_visibly(download(name))
     config = engine_config(models[0], options)
     device, machine = machine_here(config.device)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from localfp4.cli.evaluation.series import Series
@@ -193,7 +194,7 @@ def _loaded(model: Series) -> LLM:
     """Load a model."""
     overwrite(sanitize(f"loading {model.model} as {model.format}"))
     config = model.config
-    return LLM(**{one.name: getattr(config, one.name) for one in fields(config)})
+    return LLM(**{name: getattr(config, name) for name in signature(LLM).parameters})
 
 
 def _subject(model: Series) -> Subject:

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from localfp4.checkpoint.hub import download, locate
+from localfp4.checkpoint.hub import download
 from localfp4.checkpoint.synthetic.model import SyntheticModel
+from localfp4.cli.completing.values import card_names, model_names
 from localfp4.cli.failure import remark
 from localfp4.cli.interrupts import exit_on_interrupt
-from localfp4.cli.options import Gigabytes
+from localfp4.cli.model_name import meant
+from localfp4.cli.option_types import Gigabytes
 from localfp4.cli.progress import load_visibly
 from localfp4.cli.quantize.foresight import advice_on, needs_of
 from localfp4.cli.quantize.options import chosen_recipe, recipe_options
@@ -28,7 +30,7 @@ _EPILOG = "\b\nMethods:\n" + "\n".join(
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("model")
+@click.argument("model", shell_complete=model_names)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -45,10 +47,13 @@ _EPILOG = "\b\nMethods:\n" + "\n".join(
     help="What --advise looks for: a quick result, or answers like the original's.",
 )
 @click.option(
-    "--gpu", metavar="NAME", help="Card that --advise and --dry-run are for, such as 4070."
+    "--gpu",
+    metavar="NAME",
+    shell_complete=card_names,
+    help="Card that --advise and --dry-run are for, such as 4070.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what it takes in memory and on disk, and stop.")
-@click.option("--device", metavar="DEVICE", help="cuda, cuda:1 or cpu; by default the first GPU.")
+@click.option("--device", metavar="DEVICE", help="cuda, cuda:1 or cpu; by default the best GPU.")
 @click.option(
     "--vram-limit",
     type=Gigabytes(min=0, min_open=True),
@@ -74,7 +79,7 @@ def quantize(model: str, out: Path | None, output: str, **options: Any) -> int:
     """
     recipe = chosen_recipe(options)
     require_layout(recipe)
-    locate(model)
+    model = meant(model)
     if options["advise"]:
         click.echo(advice_on(model, output, options))
         return 0

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast, get_args
 
 import click
 
-from localfp4.cli.options import Finite, Gigabytes
+from localfp4.cli.option_types import Finite, Gigabytes
 from localfp4.quantize.recipe import (
     EXPORTS,
     METHODS,

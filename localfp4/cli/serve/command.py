@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 from localfp4.checkpoint.hub import DEMO
+from localfp4.checkpoint.names.spelling import own_name
+from localfp4.cli.completing.values import model_names
+from localfp4.cli.model_name import meant
 from localfp4.cli.options import (
     engine_config,
     engine_options,
@@ -22,7 +25,7 @@ from localfp4.settings import read_settings
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @click.argument("extra", nargs=-1, type=click.UNPROCESSED, metavar="[-- VLLM_OPTIONS]")
 @server_options
 @click.option(
@@ -47,10 +50,10 @@ def serve(
     if model is not None and model.startswith("-"):  # what follows -- where no model is named
         extra, model = (model, *extra), None
     called = model or DEMO
-    model = read_settings().aliases.get(called, called)
-    # One alias may stand for a folder, whose place is nobody else's business.
-    settings = server_settings(options, names=() if called == model else (called,))
-    config = replace(engine_config(model, options), max_batch=options["max_batch"])
+    # A name of the user's own may stand for a folder, whose place is nobody else's business.
+    own = own_name(called, read_settings().aliases)
+    settings = server_settings(options, names=() if own is None else (own,))
+    config = replace(engine_config(meant(called), options), max_batch=options["max_batch"])
     if client is not None:
         click.echo(configuration(client, _endpoint(config, settings)))
         return
@@ -77,7 +80,7 @@ def _endpoint(config: EngineConfig, settings: ServerSettings) -> Endpoint:
         url=url_for(settings.host, settings.port),
         model=settings.name_of(config.model),
         key=settings.api_key,
-        context=config.max_model_len,
+        context=None if config.shortens_context else config.max_model_len,
         shell="powershell" if sys.platform == "win32" else "posix",
     )
 

@@ -48,7 +48,7 @@ async def _follow(server: HttpServer, config: EngineConfig, settings: ServerSett
         async for happening in happenings:
             if isinstance(happening, Listening):
                 url = happening.url
-                this = RunningServer(os.getpid(), name, url, "localfp4", time.time())
+                this = RunningServer(os.getpid(), name, url, "localfp4", time.time(), config.model)
                 membership = until_the_end.enter_context(listed(this))
                 waiting = asyncio.create_task(_end_when_asked(server, membership))
                 until_the_end.callback(waiting.cancel)

@@ -22,6 +22,7 @@ from localfp4.server.handover.run import run
 from localfp4.server.http.listening import listen
 from localfp4.server.registry.registry import Membership, RunningServer
 from localfp4.server.settings import ServerSettings, url_for
+from localfp4.telemetry.choice import visible_gpus
 from localfp4.telemetry.gpus import gpus
 
 _LOOK_S = 0.5
@@ -41,7 +42,7 @@ def hand_over(
     spread = Spread(
         options["tensor_parallel_size"] or 1,
         options["pipeline_parallel_size"] or 1,
-        gpus_here=len(gpus()) or None,
+        gpus_here=len(visible_gpus(gpus())) or None,
     )
     defaults = Defaults(chosen_sampling(options), **chosen_thinking(options))
     prepared = prepare(config, settings, spread=spread, defaults=defaults, extra=extra)
@@ -57,7 +58,8 @@ def hand_over(
     # Before minutes of loading; and what else listens there would be taken for vLLM.
     listen(settings).close()
     url, name = url_for(settings.host, settings.port), settings.name_of(config.model)
-    with listed(RunningServer(os.getpid(), name, url, "vllm", time.time())) as membership:
+    this = RunningServer(os.getpid(), name, url, "vllm", time.time(), config.model)
+    with listed(this) as membership:
         Thread(target=_end_when_asked, args=(membership,), daemon=True).start()
         steps = run(command, prepared.environment, url)
         while True:
@@ -71,4 +73,4 @@ def _end_when_asked(membership: Membership) -> None:
     """Send this process what is passed on to vLLM, once `localfp4 stop` asks for its end."""
     while not membership.stop_requested():
         time.sleep(_LOOK_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)  # os.kill would end this process on Windows unasked

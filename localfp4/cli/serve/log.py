@@ -15,5 +15,6 @@ class _Harmless(logging.Formatter):
 def log_to_standard_error() -> None:
     """Show warnings and errors of the server, with the time."""
     handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)  # more than that may be logged to a file
     handler.setFormatter(_Harmless("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,29 +1,33 @@
 """The options of ``localfp4 serve``, and what they become."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
-from localfp4.cli.options import Finite
+from localfp4.cli.from_settings import FromSettings
+from localfp4.cli.option_types import Finite
 from localfp4.server.settings import ServerSettings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_from_settings = partial(click.option, cls=FromSettings, section="server")
+
 _LISTENING = (
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; one that others can reach needs --api-key."),
-    click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port to listen at; 0 takes a free one."),
+    _from_settings("--host", default="127.0.0.1", show_default=True, help="Address to listen at; one that others can reach needs --api-key."),
+    _from_settings("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port to listen at; 0 takes a free one."),
     click.option("--api-key", envvar="LOCALFP4_API_KEY", metavar="KEY", help="What clients must know; better set LOCALFP4_API_KEY, which other programs cannot see."),
-    click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name under which clients call this computer."),
-    click.option("--cors-origin", "cors_origins", multiple=True, metavar="URL", help="A web page whose scripts may use the server."),
+    _from_settings("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="Another name under which clients call this computer."),
+    _from_settings("--cors-origin", "cors_origins", multiple=True, metavar="URL", help="A web page whose scripts may use the server."),
     click.option("--served-name", "served_names", multiple=True, metavar="NAME", help="What the model is called, also several times; by default what you called it."),
 )  # fmt: skip
 
 _ANSWERING = (
-    click.option("--max-batch", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Most answers that are written at once."),
-    click.option("--queue", type=click.IntRange(min=0), default=256, show_default=True, metavar="N", help="Most requests that may wait; more are told to come back."),
-    click.option("--request-timeout", type=Finite(min=0, min_open=True), default=600.0, show_default=True, metavar="SECONDS", help="Longest time for one answer."),
-    click.option("--drain-timeout", type=Finite(min=0), default=30.0, show_default=True, metavar="SECONDS", help="Time for answers under way when the server is ended."),
+    _from_settings("--max-batch", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Most answers that are written at once."),
+    _from_settings("--queue", type=click.IntRange(min=0), default=256, show_default=True, metavar="N", help="Most requests that may wait; more are told to come back."),
+    _from_settings("--request-timeout", type=Finite(min=0, min_open=True), default=600.0, show_default=True, metavar="SECONDS", help="Longest time for one answer."),
+    _from_settings("--drain-timeout", type=Finite(min=0), default=30.0, show_default=True, metavar="SECONDS", help="Time for answers under way when the server is ended."),
 )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from localfp4.cli.options import Finite
+from localfp4.cli.completing.values import server_names
+from localfp4.cli.option_types import Finite
 from localfp4.cli.serve.listing import open_registry
 from localfp4.errors import UserError
 from localfp4.server.registry.registry import Listed
@@ -12,7 +13,7 @@ from localfp4.text.sanitize import sanitize
 
 
 @click.command()
-@click.argument("which", required=False, metavar="[MODEL|PORT|PID]")
+@click.argument("which", required=False, metavar="[MODEL|PORT|PID]", shell_complete=server_names)
 @click.option("--all", "stop_all", is_flag=True, help="End every server.")
 @click.option(
     "--timeout",
