@@ -1,43 +1,54 @@
 """From what the user calls a model to a folder on this machine; torch-free.
 
-Knows folders, the bundled demo, hub ids, short names for some of them, the hub's cache, and the
-names of synthetic models. Knows nothing of what a checkpoint holds beyond file names.
-huggingface_hub is imported only once a hub id is to be resolved.
+Knows folders, the bundled demo, the hub's repositories and the names of synthetic models; how each may
+be spelled stands in ``names``. Knows nothing of what a checkpoint holds beyond file names.
+huggingface_hub is imported only once a repository is to be had, or a name to be guessed.
 """
 
-import difflib
 import importlib.util
-import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 from os.path import expanduser
 from pathlib import Path
 
-from localfp4.checkpoint.aliases import alias_named, similar_alias
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.snapshot import HubModel, cached, fetch
+from localfp4.checkpoint.names.addresses import Address, address_of
+from localfp4.checkpoint.names.aliases import alias_named
+from localfp4.checkpoint.names.endpoint import hub_address
+from localfp4.checkpoint.names.folders import about_missing, folder_meant, is_path
+from localfp4.checkpoint.names.formats import about_file, foreign_format, of_foreign_format
+from localfp4.checkpoint.names.guesses import hint
+from localfp4.checkpoint.names.spelling import cleaned
+from localfp4.checkpoint.outline import Outline
+from localfp4.checkpoint.store.snapshot import HubModel, cached, fetch
 from localfp4.checkpoint.synthetic.model import PREFIX, SyntheticModel, synthetic_model
 from localfp4.errors import ModelNotFoundError, UnsupportedModelError
 from localfp4.messages import LoadProgress
 
-Source = Path | SyntheticModel
-"""Where a model comes from that needs no network: a folder, or shapes without weights."""
+Local = Path | SyntheticModel
+"""Where a model comes from that is here: a folder, or shapes without weights."""
+
+Source = Local | Outline
+"""Where what is known of a model comes from: it may be headers of files that are on the hub."""
 
 DEMO = "demo"
 DEMO_PACKAGE = "localfp4_demo"
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_HUB_ID = re.compile(rf"({_NAME}/{_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]{{0,199}}))?", re.ASCII)
-_FILE_ADVICE = {
-    ".gguf": "localfp4 reads safetensors, not GGUF; name the hub id of the model itself",
-    ".bin": "localfp4 does not load pickles; pick a safetensors version of the model",
-    ".pt": "localfp4 does not load pickles; pick a safetensors version of the model",
-    ".pth": "localfp4 does not load pickles; pick a safetensors version of the model",
-    ".ckpt": "localfp4 does not load pickles; pick a safetensors version of the model",
-    ".safetensors": "name the folder that holds it, with its config.json",
-}
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A model that was named, whether or not it is here.
+
+    Attributes:
+        name: What to call it from now on: a short name, ``org/name[@revision]`` or a path.
+        found: Where it is.
+    """
+
+    name: str
+    found: Local | HubModel
 
 
-def resolve(model: str) -> Source:
+def resolve(model: str) -> Local:
     """Return where a model is, downloading it first where that is needed.
 
     Args:
@@ -54,11 +65,11 @@ def resolve(model: str) -> Source:
         try:
             next(steps)
         except StopIteration as end:
-            source: Source = end.value
+            source: Local = end.value
             return source
 
 
-def download(model: str) -> Generator[LoadProgress, None, Source]:
+def download(model: str) -> Generator[LoadProgress, None, Local]:
     """Do what :func:`resolve` does, yielding progress at least once a second on the way.
 
     Raises:
@@ -69,7 +80,7 @@ def download(model: str) -> Generator[LoadProgress, None, Source]:
     return (yield from fetch(found)) if isinstance(found, HubModel) else found
 
 
-def find(model: str) -> Source:
+def find(model: str) -> Local:
     """Return where a model is that needs no download, without asking the network.
 
     Raises:
@@ -82,42 +93,77 @@ def find(model: str) -> Source:
     folder = cached(found)
     if folder is None:
         raise ModelNotFoundError(
-            f"{found.name} is not on this computer yet; `localfp4 chat {found.name}` downloads it."
+            f"{found.name} is not on this computer yet; `localfp4 pull {found.name}` downloads it."
         )
     return folder
 
 
-def locate(model: str) -> Source | HubModel:
+def locate(model: str) -> Local | HubModel:
     """Tell a folder on this machine from a hub id, without asking the network.
 
     Raises:
         ModelNotFoundError: It is neither, nor a synthetic model.
-        UnsupportedModelError: It is a file.
+        UnsupportedModelError: It is a file, or of a format that cannot be read.
+    """
+    return recognise(model).found
+
+
+def recognise(model: str, own: Iterable[str] = ()) -> Recognised:
+    """Return what a name means, however it is spelled, without asking the network.
+
+    Args:
+        model: What the user typed or pasted.
+        own: Names of the user's own for models, any of which may have been meant.
+
+    Raises:
+        ModelNotFoundError: It means nothing; the message says what was probably meant.
+        UnsupportedModelError: It is a file, or of a format that cannot be read.
     """
     if model.startswith(PREFIX):
-        return synthetic_model(model.removeprefix(PREFIX))
-    if model == DEMO:
-        return _demo_folder()
-    if not model.strip() or "\0" in model:
+        return Recognised(model, synthetic_model(model.removeprefix(PREFIX)))
+    name = cleaned(model)
+    if not name or "\0" in name:
         raise ModelNotFoundError("No model was named; try demo, the bundled model.")
-    path = Path(expanduser(model))
-    if _is_dir(path):
-        return path
-    if (alias := alias_named(model)) is not None:
-        return HubModel(alias.repo_id)
-    if advice := _FILE_ADVICE.get(path.suffix.lower()):
-        raise UnsupportedModelError(f"{shown(model)} is a file: {advice}.")
-    match = _HUB_ID.fullmatch(model)
-    if match is None or any(bad in model for bad in ("..", "--", "//")):
-        raise ModelNotFoundError(_not_found(model, path))
-    return HubModel(match[1], match[2])
+    if name == DEMO or (name.lower() == DEMO and folder_meant(name) is None):
+        return Recognised(DEMO, _demo_folder())
+    for spelling in dict.fromkeys((model, name)):
+        if (folder := folder_meant(spelling)) is not None:
+            return Recognised(_called(spelling, folder), folder)
+    if (known := _on_the_hub(name)) is not None:
+        return known
+    raise ModelNotFoundError(_not_found(name, own))
 
 
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+def _on_the_hub(name: str) -> Recognised | None:
+    """Return the repository that a name means, by a short name or an address.
+
+    Raises:
+        ModelNotFoundError: It is the address of something else.
+        UnsupportedModelError: It is a file, or of a format that cannot be read.
+    """
+    short, at, revision = name.partition("@")
+    alias = alias_named(short)
+    full = f"{alias.repo_id}{at}{revision}" if alias else name
+    address = None if is_path(full) else address_of(full, hub_address())
+    if not _is_shard(full, address) and (advice := about_file(full)):
+        raise UnsupportedModelError(advice)
+    if address is None:
+        return None
+    if foreign_format(address.repo_id):
+        raise UnsupportedModelError(of_foreign_format(address.repo_id))
+    found = HubModel(address.repo_id, address.revision)
+    return Recognised(f"{alias.name}{at}{revision}" if alias else found.name, found)
+
+
+def _is_shard(name: str, address: Address | None) -> bool:
+    """Say whether a name leads to a file of a repository that means all of it."""
+    suffix = ".safetensors"
+    return address is not None and name.endswith(suffix) and not address.repo_id.endswith(suffix)
+
+
+def _called(name: str, folder: Path) -> str:
+    """Return how to call a folder: as the user does, unless that is something in it."""
+    return name if Path(expanduser(name)) == folder else str(folder.absolute())
 
 
 def _demo_folder() -> Path:
@@ -131,21 +177,11 @@ def _demo_folder() -> Path:
     raise ModelNotFoundError("This installation lacks the demo model; install localfp4 again.")
 
 
-def _not_found(model: str, path: Path) -> str:
-    similar = similar_alias(model) or _similar_folder(model, path)
-    hint = f"Did you mean {shown(similar)}?" if similar else "Try demo, the bundled model."
+def _not_found(name: str, own: Iterable[str]) -> str:
+    if is_path(name):
+        return about_missing(name)
+    guess = hint(name, (*own, DEMO)) or "Try demo, the bundled model."
     return (
-        f"Model '{shown(model)}' was not found: no such folder, and model ids look like "
-        f"org/name. {hint}"
+        f"Model '{shown(name)}' was not found: no such folder, and model ids look like "
+        f"org/name. {guess}"
     )
-
-
-def _similar_folder(model: str, path: Path) -> Path | str | None:
-    if difflib.get_close_matches(model.lower(), [DEMO], cutoff=0.7):
-        return DEMO
-    try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
-    except (OSError, ValueError):
-        return None
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
-    return path.parent / close[0] if close else None

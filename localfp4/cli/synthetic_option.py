@@ -8,6 +8,8 @@ import click
 from localfp4.checkpoint.hub import DEMO
 from localfp4.checkpoint.synthetic.catalogue import CATALOGUE
 from localfp4.checkpoint.synthetic.model import synthetic_model
+from localfp4.cli.completing.values import synthetic_names
+from localfp4.cli.model_name import meant
 from localfp4.errors import UserError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -18,6 +20,7 @@ def synthetic_option(command: _Command) -> _Command:
     option = click.option(
         "--synthetic",
         metavar="NAME[:LAYERS][@bf16]",
+        shell_complete=synthetic_names,
         help="Instead of MODEL: the shapes and formats of a published model with random weights, "
         "without a download; all of its layers or the first few, with @bf16 not quantised. "
         f"NAME is {', '.join(CATALOGUE)}.",
@@ -33,11 +36,10 @@ def chosen_model(model: str | None, synthetic: str | None) -> str:
         synthetic: What ``--synthetic`` was given.
 
     Raises:
-        ModelNotFoundError: There is no such synthetic model.
-        UserError: Both were given.
+        UserError: There is no such model, or both were given.
     """
     if synthetic is None:
-        return DEMO if model is None else model
+        return meant(DEMO if model is None else model)
     if model is not None:
         raise UserError(
             f"MODEL and --synthetic name two models, {model} and {synthetic}; leave one out."

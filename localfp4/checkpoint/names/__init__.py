@@ -1,0 +1,1 @@
+"""What people call models, and which repositories they mean; torch-free."""
