@@ -73,11 +73,18 @@ def _rate(bytes_per_s: float) -> str:
     )
 
 
+def line_width() -> int:
+    """Return how many characters of a line can be taken away again.
+
+    One that goes on in the next row could not be; the last column may do so.
+    """
+    return min(_WIDTH, shutil.get_terminal_size().columns - 1)
+
+
 def overwrite(line: str) -> None:
     """Show a line in the place of the one before, on a terminal; an empty one takes it away."""
     # With spaces: old Windows consoles know no sequence that erases.
     if sys.stderr.isatty():
-        # A line that goes on in the next row could not be taken away; the last column may do so.
-        width = min(_WIDTH, shutil.get_terminal_size().columns - 1)
+        width = line_width()
         sys.stderr.write(f"\r{line[:width]:{width}}\r")
         sys.stderr.flush()

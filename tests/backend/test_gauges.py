@@ -10,10 +10,10 @@ from localfp4.backend.gauges import DeviceGauges
 from localfp4.config import SamplingParams
 from localfp4.messages import ModelInfo, Stats
 from localfp4.reports import Gauges
-from localfp4.telemetry.card_gauges import CardGauges
 from localfp4.telemetry.computer_gauges import ComputerGauges
-from tests.telemetry.fake_nvml import ENGINE_PID, GIB, NOT_AVAILABLE, LiveNvml
+from tests.telemetry.fake_nvml import ENGINE_PID, GIB, NOT_AVAILABLE, LiveNvml, install
 
+WithCards = Callable[..., DeviceGauges]
 STATS = Stats("idle", 0, 0, 0.0, 0, 0, 0, 0, 0, 0, memory_engine_bytes=8 * GIB)
 
 
@@ -37,15 +37,22 @@ def info(device: str, uuid: str = "") -> ModelInfo:
     )
 
 
-def with_cards(library: LiveNvml, clock: Callable[[], float] = float) -> DeviceGauges:
-    return DeviceGauges(open_cards=lambda: CardGauges(library), clock=clock)
+@pytest.fixture
+def with_cards(monkeypatch: pytest.MonkeyPatch) -> WithCards:
+    """Gauges over a driver's library."""
+
+    def opened(library: LiveNvml, clock: Callable[[], float] = float) -> DeviceGauges:
+        install(monkeypatch, library)
+        return DeviceGauges(clock=clock)
+
+    return opened
 
 
 def without_cards() -> DeviceGauges:
     return DeviceGauges(open_cards=lambda: None)
 
 
-def test_a_loaded_model_is_on_the_card_it_names() -> None:
+def test_a_loaded_model_is_on_the_card_it_names(with_cards: WithCards) -> None:
     gauges = with_cards(LiveNvml()).read(ENGINE_PID, info("NVIDIA GeForce RTX 4090", "2a"), STATS)
     assert gauges == Gauges(
         memory_label="VRAM",
@@ -56,11 +63,12 @@ def test_a_loaded_model_is_on_the_card_it_names() -> None:
         power_w=212.345,
         energy_j=5000.5,
         busy=0.93,
+        slowed_by=(),
     )
     assert gauges.other_bytes == 2 * GIB
 
 
-def test_an_engine_that_loads_is_on_the_card_that_it_computes_on() -> None:
+def test_an_engine_that_loads_is_on_the_card_that_it_computes_on(with_cards: WithCards) -> None:
     gauges = with_cards(LiveNvml()).read(ENGINE_PID)
     assert gauges is not None
     assert (gauges.memory_label, gauges.engine_bytes) == ("VRAM", 9 * GIB)
@@ -68,7 +76,7 @@ def test_an_engine_that_loads_is_on_the_card_that_it_computes_on() -> None:
     assert with_cards(LiveNvml()).read(None) is None
 
 
-def test_where_the_driver_keeps_processes_to_itself_the_engine_tells() -> None:
+def test_where_the_driver_keeps_processes_to_itself_the_engine_tells(with_cards: WithCards) -> None:
     library = LiveNvml()
     library.process_bytes = NOT_AVAILABLE
     device = with_cards(library)
@@ -81,7 +89,7 @@ def test_where_the_driver_keeps_processes_to_itself_the_engine_tells() -> None:
     assert (untold.engine_bytes, untold.other_bytes) == (None, 0)
 
 
-def test_a_card_without_a_uuid_is_found_by_its_name() -> None:
+def test_a_card_without_a_uuid_is_found_by_its_name(with_cards: WithCards) -> None:
     gauges = with_cards(LiveNvml()).read(None, info("NVIDIA GeForce RTX 4060"), STATS)
     assert gauges is not None
     assert gauges.engine_bytes == 8 * GIB
@@ -97,7 +105,7 @@ def test_without_nvml_the_engine_tells_what_it_knows_of_its_card() -> None:
     assert without_cards().read(1, on_card, STATS) is None
 
 
-def test_where_nvml_knows_no_memory_the_engine_tells() -> None:
+def test_where_nvml_knows_no_memory_the_engine_tells(with_cards: WithCards) -> None:
     part = info("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-5e")
     knowing = replace(STATS, memory_used_bytes=9 * GIB, memory_total_bytes=10 * GIB)
     told = with_cards(LiveNvml()).read(1, part, knowing)
@@ -106,7 +114,7 @@ def test_where_nvml_knows_no_memory_the_engine_tells() -> None:
     assert shared.read(1, info("NVIDIA GB10", "2a"), knowing) == told
 
 
-def test_without_a_counter_energy_is_added_up_from_power() -> None:
+def test_without_a_counter_energy_is_added_up_from_power(with_cards: WithCards) -> None:
     library = LiveNvml("nvmlDeviceGetTotalEnergyConsumption")
     moments = iter([10.0, 11.0, 13.0])
     device = with_cards(library, lambda: next(moments))
@@ -119,27 +127,25 @@ def test_without_a_counter_energy_is_added_up_from_power() -> None:
     assert joules == pytest.approx([0.0, 150.0, 550.0])
 
 
-def test_a_lost_card_has_no_gauges_and_a_closed_driver_is_opened_again() -> None:
-    libraries: list[LiveNvml] = []
-
-    def open_cards() -> CardGauges:
-        libraries.append(LiveNvml())
-        return CardGauges(libraries[-1])
-
-    device = DeviceGauges(open_cards=open_cards)
+def test_a_lost_card_has_no_gauges_and_a_closed_driver_is_opened_again(
+    with_cards: WithCards,
+) -> None:
+    library = LiveNvml()
+    device = with_cards(library)
     on_card = info("NVIDIA GeForce RTX 4090", "2a")
-    assert libraries == [], "nothing is opened before it is asked for"
+    assert library.times_open == 0, "nothing is opened before it is asked for"
     assert device.read(ENGINE_PID, on_card, STATS) is not None
-    libraries[0].is_lost = True
+    assert library.times_open == 1
+    library.is_lost = True
     assert device.read(ENGINE_PID, on_card, STATS) is None
     device.close()
     device.close()
-    assert libraries[0].shut_down == 1
+    assert library.times_open == 0
+    library.is_lost = False
     assert device.read(ENGINE_PID, on_card, STATS) is not None
-    assert len(libraries) == 2
 
 
-def test_a_cpu_shows_the_computer_even_beside_a_card() -> None:
+def test_a_cpu_shows_the_computer_even_beside_a_card(with_cards: WithCards) -> None:
     for device in (with_cards(LiveNvml()), without_cards()):
         gauges = device.read(None, info("cpu"), STATS)
         assert gauges is not None

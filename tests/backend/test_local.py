@@ -45,7 +45,7 @@ def test_another_model_takes_the_place_of_the_first(backend: LocalBackend) -> No
     [first] = active_children()
     assert backend.info().sampling.temperature == 0.1
     assert "thinking=False" in said(backend, "thinking?")
-    seen = [(backend.alive(), step.stage) for step in backend.load(Choice("small", context=32))]
+    seen = [(backend.alive(), step.stage) for step in backend.load(Choice("Small", context=32))]
     assert len(seen) > 1
     assert not first.is_alive()
     assert len(active_children()) == 1

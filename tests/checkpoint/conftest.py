@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from localfp4.checkpoint.headers import DTYPE_BITS
 from localfp4.checkpoint.index import Checkpoint, open_checkpoint
+from localfp4.checkpoint.tensor_info import DTYPE_BITS
 
 TensorSpec = tuple[str, list[int]]
 WriteRaw = Callable[..., Path]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.snapshot import download_failures, without_progress_bars
+from localfp4.checkpoint.store.hub_library import download_failures, without_progress_bars
 from localfp4.errors import CalibrationError
 from localfp4.quantize.calibration.files import READERS
 

@@ -1,0 +1,1 @@
+"""Models in the cache of the hub: fetched, checked, listed and removed; torch-free."""
