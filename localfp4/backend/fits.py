@@ -5,12 +5,14 @@ A model is opened once and its weights are added up once; what is asked again is
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Lock
 from time import monotonic
 
 from localfp4.checkpoint.describe import format_name
 from localfp4.checkpoint.hub import Source, find
+from localfp4.checkpoint.outline import Outline
+from localfp4.checkpoint.outlining import look_quietly
+from localfp4.checkpoint.synthetic.model import SyntheticModel
 from localfp4.config import EngineConfig
 from localfp4.errors import ContextError
 from localfp4.models.forecast import Candidate, Forecast, Weighed, candidate, plan_for, weigh
@@ -43,6 +45,7 @@ class Fits:
         """
         self._config = config
         self._lock = Lock()
+        self._opening: dict[str, Lock] = {}
         self._opened: dict[str, _Opened] = {}
         self._weighed: dict[Hashable, Weighed] = {}
         self._looked_s = float("-inf")
@@ -54,7 +57,7 @@ class Fits:
         Raises:
             UserError: It is not here, or cannot be run.
         """
-        with self._lock:
+        with self._alone(model):
             known = self._open(model).model
         return ModelFacts(
             family=known.spec.family,
@@ -64,19 +67,19 @@ class Fits:
         )
 
     def fit(self, choice: Choice, *, held_bytes: int = 0) -> Fit:
-        """Plan a model for what is free now.
+        """Plan a model for what is free now; of one of the hub that is not here, headers are read.
 
         Args:
             choice: Which, how wide, and with how long a context.
             held_bytes: Memory of the device that the loaded engine would give back.
 
         Raises:
-            UserError: It is not here, or cannot be run.
+            UserError: It cannot be had, or cannot be run.
         """
         config = chosen(self._config, choice)
-        with self._lock:
+        with self._alone(choice.model):
+            opened = self._open(choice.model, on_the_hub=True)
             device, machine = self._machine(held_bytes)
-            opened = self._open(choice.model)
             weighed = self._weigh(config, opened, machine)
         try:
             found = plan_for(config, weighed, machine)
@@ -92,18 +95,25 @@ class Fits:
             )
         return _fitting(device, found)
 
+    def _alone(self, model: str) -> Lock:
+        """Return what keeps a model from being opened twice; others need not wait for the hub."""
+        with self._lock:
+            return self._opening.setdefault(model, Lock())
+
     def _machine(self, held_bytes: int) -> tuple[str, Machine]:
-        now_s = monotonic()
-        known = self._looked
-        if known is None or known[0] != held_bytes or now_s - self._looked_s > _LOOK_EVERY_S:
-            known = (held_bytes, *machine_here(self._config.device, held_bytes=held_bytes))
-            self._looked, self._looked_s = known, now_s
+        with self._lock:
+            now_s, known = monotonic(), self._looked
+            if known is None or known[0] != held_bytes or now_s - self._looked_s > _LOOK_EVERY_S:
+                known = (held_bytes, *machine_here(self._config.device, held_bytes=held_bytes))
+                self._looked, self._looked_s = known, now_s
         return known[1:]
 
-    def _open(self, name: str) -> _Opened:
+    def _open(self, name: str, *, on_the_hub: bool = False) -> _Opened:
         known = self._opened.get(name)
+        if known is not None and isinstance(known.source, Outline) and not on_the_hub:
+            known = None
         if known is None or known.stamp != _stamp(known.source):
-            source = find(name)
+            source = look_quietly(name) if on_the_hub else find(name)
             model = candidate(source, self._config.rounding)
             known = self._opened[name] = _Opened(source, _stamp(source), model)
         return known
@@ -113,7 +123,7 @@ class Fits:
         dtype = compute_dtype(config, count, device=machine.device, free_bytes=free)
         key = (config.model, opened.stamp, config.precision, dtype)
         if key not in self._weighed:
-            self._weighed[key] = weigh(config, opened.model, machine, exactly=False)
+            self._weighed[key] = weigh(config, opened.model, machine)
         return self._weighed[key]
 
 
@@ -128,6 +138,7 @@ def chosen(config: EngineConfig, choice: Choice) -> EngineConfig:
         model=choice.model,
         precision=choice.precision or config.precision,
         max_model_len=config.max_model_len if choice.context is None else choice.context,
+        shortens_context=config.shortens_context and choice.context is None,
     )
 
 
@@ -151,10 +162,11 @@ def _fitting(device: str, found: Forecast) -> Fit:
 
 def _stamp(source: Source) -> Hashable:
     """Return something that changes when a model's files do; ``None`` once they are gone."""
-    if not isinstance(source, Path):
+    if isinstance(source, SyntheticModel):
         return "synthetic"
+    folder = source.folder if isinstance(source, Outline) else source
     try:
-        config = (source / "config.json").stat()
-        return (config.st_mtime_ns, config.st_size, source.stat().st_mtime_ns)
+        config = (folder / "config.json").stat()
+        return (config.st_mtime_ns, config.st_size, folder.stat().st_mtime_ns)
     except OSError:
         return None

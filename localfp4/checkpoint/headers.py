@@ -8,73 +8,24 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from localfp4.checkpoint.display import shown
+from localfp4.checkpoint.tensor_info import DTYPE_BITS, TensorInfo
 from localfp4.errors import CheckpointError
+
+PREFIX_BYTES = 8
+"""At the beginning of a file, which say how long its header is."""
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MAX_TENSORS = 200_000
 MAX_DIMENSIONS = 16
 MAX_ELEMENTS = 2**63 - 1
-
-DTYPE_BITS: Mapping[str, int] = MappingProxyType(
-    {
-        "BOOL": 8,
-        "U8": 8,
-        "I8": 8,
-        "U16": 16,
-        "I16": 16,
-        "U32": 32,
-        "I32": 32,
-        "U64": 64,
-        "I64": 64,
-        "F4": 4,
-        "F6_E2M3": 6,
-        "F6_E3M2": 6,
-        "F8_E4M3": 8,
-        "F8_E5M2": 8,
-        "F8_E8M0": 8,
-        "F8_E4M3FNUZ": 8,
-        "F8_E5M2FNUZ": 8,
-        "F16": 16,
-        "BF16": 16,
-        "F32": 32,
-        "F64": 64,
-        "C64": 64,
-    }
-)
-"""Bits of one element of every dtype the format knows."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """Where a tensor lies and what it is.
-
-    Attributes:
-        name: Its name in the file.
-        dtype: A key of :data:`DTYPE_BITS`.
-        shape: Its dimensions; ``F4`` counts elements, not bytes.
-        start: First byte, counted from the beginning of the file.
-        end: First byte after it.
-        file: The file that holds it.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
-    file: Path
-
-    @property
-    def nbytes(self) -> int:
-        """Size in the file."""
-        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +50,50 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            length = _header_length(file.read(8), size)
-            raw = file.read(length)
-        return _parse(path, raw, data_start=8 + length, file_size=size)
+            prefix = file.read(PREFIX_BYTES)
+            beginning = prefix + file.read(data_start(path, prefix, size) - len(prefix))
     except OSError as error:
         reason = shown(error.strerror or error)
         raise CheckpointError(f"{shown(path)} cannot be read: {reason}.") from error
+    return parse_header(path, beginning, size)
+
+
+def data_start(path: Path, prefix: bytes, file_size: int) -> int:
+    """Return where the header of a file ends and its tensors begin.
+
+    Args:
+        path: The file, for messages; it need not exist.
+        prefix: At least its first :data:`PREFIX_BYTES`.
+        file_size: Of the whole file.
+
+    Raises:
+        CheckpointError: It cannot be a safetensors file of that size.
+    """
+    with _named(path):
+        return PREFIX_BYTES + _header_length(prefix[:PREFIX_BYTES], file_size)
+
+
+def parse_header(path: Path, beginning: bytes, file_size: int) -> Header:
+    """Check the header of a file of which only the beginning is here.
+
+    Args:
+        path: The file; it need not exist.
+        beginning: All before :func:`data_start`, or more.
+        file_size: Of the whole file.
+
+    Raises:
+        CheckpointError: The header contradicts itself or the size of the file.
+    """
+    end = data_start(path, beginning, file_size)
+    with _named(path):
+        return _parse(path, beginning[PREFIX_BYTES:end], data_start=end, file_size=file_size)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Tell which file it is that is refused."""
+    try:
+        yield
     except _DamagedError as error:
         raise CheckpointError(
             f"{shown(path)} is damaged: {shown(error)}; download it again."
@@ -112,12 +101,12 @@ def read_header(path: Path) -> Header:
 
 
 def _header_length(prefix: bytes, file_size: int) -> int:
-    if len(prefix) < 8:
+    if len(prefix) < PREFIX_BYTES:
         raise _DamagedError(f"it has {file_size} bytes, too few for a safetensors file")
     (length,) = struct.unpack("<Q", prefix)
     if length > MAX_HEADER_BYTES:
         raise _DamagedError(f"its header claims {length} bytes, more than {MAX_HEADER_BYTES}")
-    if length > file_size - 8:
+    if length > file_size - PREFIX_BYTES:
         raise _DamagedError(f"it ends after {file_size} bytes, inside its header")
     return int(length)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.quant_config import weight_groups
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.checkpoint.transforms import PLAIN, Transform, transform_of
 from localfp4.errors import CheckpointError, UnsupportedModelError
 

@@ -4,8 +4,8 @@ import math
 from typing import Literal
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError
 
 PACKED_DTYPES = ("U8", "I8", "F4")

@@ -3,8 +3,8 @@
 import math
 import re
 
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
+from localfp4.checkpoint.tensor_info import TensorInfo
 
 _BESIDE = re.compile(
     r"(scale|scales|scale_2|scale_inv|qzeros|zero_point|g_idx|weight_shape|amax|"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from localfp4.checkpoint.byte_reader import ByteReader, Piece, Reading
-from localfp4.checkpoint.headers import TensorInfo
+from localfp4.checkpoint.tensor_info import TensorInfo
 
 AHEAD_BYTES = 64 * 2**20
 """Most that is in memory before it is asked for, a last tensor aside."""

@@ -12,9 +12,9 @@ import torch
 
 from localfp4.checkpoint.byte_reader import ByteReader, Piece
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.read_ahead import ReadAhead
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError, UnsupportedModelError
 
 TORCH_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(

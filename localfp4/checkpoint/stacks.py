@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.kinds import DENSE_DTYPES
 from localfp4.checkpoint.packed_shapes import PACKED_DTYPES
 from localfp4.checkpoint.quant_config import Activations, modelopt_algorithm
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError, UnsupportedModelError
 
 StackFormat = Literal["dense", "nvfp4", "mxfp4", "mxfp4-rows", "fp8"]

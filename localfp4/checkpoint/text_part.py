@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError
 
 Rename = tuple[str, str]

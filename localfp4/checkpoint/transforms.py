@@ -9,8 +9,8 @@ rotates them in blocks. Sources: AWQ (arXiv:2306.00978), SVDQuant (arXiv:2411.05
 from dataclasses import dataclass
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError, UnsupportedModelError
 
 FACTORS = ".pre_quant_scale"

@@ -4,7 +4,7 @@ from localfp4.config import EngineConfig
 from localfp4.errors import RequestError
 from localfp4.models.here import machine_here
 from localfp4.models.plan import Machine, card_machine
-from localfp4.telemetry.cards import card_named
+from localfp4.telemetry.cards import Card, card_named
 
 TYPICAL_RAM_GB = 32.0
 
@@ -27,7 +27,21 @@ def chosen_machine(
     """
     if gpu is None:
         return machine_here(config.device)
+    check_no_device(config)
+    card = card_named(gpu)
+    return card.name, machine_with(card, ram_gb)
+
+
+def check_no_device(config: EngineConfig) -> None:
+    """Refuse a device of this computer beside a card that is not here.
+
+    Raises:
+        RequestError: It asks for the CPU.
+    """
     if config.device is not None and config.device.startswith("cpu"):
         raise RequestError("--gpu and --device cpu ask for two plans; leave one of them out.")
-    card = card_named(gpu)
-    return card.name, card_machine(card, max(int(ram_gb * 1e9) - _SYSTEM_BYTES, 0))
+
+
+def machine_with(card: Card, ram_gb: float = TYPICAL_RAM_GB) -> Machine:
+    """Return a computer with a card, and main memory of which the system takes its part."""
+    return card_machine(card, max(int(ram_gb * 1e9) - _SYSTEM_BYTES, 0))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from localfp4.checkpoint.hub import Source
+from localfp4.cli.looking import download_bytes, download_in_words
 from localfp4.models.forecast import Forecast
 from localfp4.models.forecast_words import advice_on, memory_rows
 from localfp4.models.plan import Machine
@@ -9,17 +11,20 @@ from localfp4.models.plan.memory_plan import EXPECTED_SHARE, rounded
 from localfp4.text.sanitize import sanitize
 
 
-def in_words(name: str, where: str, found: Forecast) -> list[str]:
+def in_words(name: str, where: str, source: Source, found: Forecast) -> list[str]:
     """Return the lines that tell a person.
 
     Args:
         name: The model, as it was named.
         where: What it was planned for.
+        source: Where the model is.
         found: The plan.
     """
     machine = found.machine
     free = f"{_gib(machine.free_bytes)} GiB free of {_gib(machine.total_bytes)}"
     rows = [*_memory(found), "", *_use(found)]
+    if missing := download_in_words(source):
+        rows.append(f"{'files':<12}{missing}")
     advice = [f"→ {line}" for line in advice_on(found)]
     lines = [
         f"{name} on {where}, {free}",
@@ -30,10 +35,13 @@ def in_words(name: str, where: str, found: Forecast) -> list[str]:
     return [sanitize(line).rstrip() for line in lines]
 
 
-def as_object(name: str, where: str, machine: Machine, found: Forecast | str) -> dict[str, Any]:
+def as_object(
+    name: str, where: str, machine: Machine, source: Source, found: Forecast | str
+) -> dict[str, Any]:
     """Return the JSON object, of a plan or of the reason why there is none."""
     told: dict[str, Any] = {
         "model": name,
+        "download_bytes": download_bytes(source),
         "device": {
             "name": where,
             "kind": machine.device,
@@ -65,6 +73,7 @@ def as_object(name: str, where: str, machine: Machine, found: Forecast | str) ->
         },
         "limit_tokens_per_s": plan.limit_tokens_per_s,
         "expected_tokens_per_s": plan.expected_tokens_per_s,
+        "advice": advice_on(found),
         "rows": [{"what": row.what, "bytes": row.size_bytes} for row in memory_rows(found)],
     }
 
@@ -87,12 +96,11 @@ def _use(found: Forecast) -> list[str]:
     whole = "all that the model was made for" if plan.max_model_len == most else f"of {most}"
     together = "1 conversation" if plan.conversations == 1 else f"{plan.conversations} of them"
     rows = [f"{'context':<12}{plan.max_model_len} tokens, {whole}; {together} at once"]
-    limit = plan.limit_tokens_per_s
-    if limit is not None:
-        expected = rounded(EXPECTED_SHARE * limit)
+    expected, limit = plan.expected_tokens_per_s, plan.limit_tokens_per_s
+    if expected is not None and limit is not None:
         rows.append(
-            f"{'speed':<12}about {expected} tokens/s, an estimate: {EXPECTED_SHARE:.0%} of the "
-            f"{rounded(limit)} that the bandwidth allows"
+            f"{'speed':<12}about {rounded(expected)} tokens/s, an estimate: {EXPECTED_SHARE:.0%} "
+            f"of the {rounded(limit)} that the bandwidth allows"
         )
         if plan.placement.expert_slots is not None:
             rows.append(f"{'':<12}if all experts are asked for alike; more where some are favoured")

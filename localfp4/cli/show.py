@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from localfp4.checkpoint.hub import Source, find
+from localfp4.checkpoint.hub import Source
 from localfp4.checkpoint.inventory import Weights
+from localfp4.cli.completing.values import model_names
+from localfp4.cli.looking import download_bytes, download_in_words, looked_at
 from localfp4.cli.synthetic_option import chosen_model, synthetic_option
 from localfp4.config import PRECISIONS
 from localfp4.models.kernel_choice import CARDS, KernelChoice, is_multiplied, kernel_choices
@@ -21,7 +23,7 @@ _NEWEST = "RTX 50"
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @synthetic_option
 @click.option("--kernels", is_flag=True, help="Tell what multiplies with each weight, and why.")
 @click.option(
@@ -37,11 +39,11 @@ def show(
 ) -> None:
     """Describe a model without reading its weights.
 
-    MODEL is demo (bundled, and meant where none is named), a folder, or a Hugging Face id that has
-    been downloaded before.
+    MODEL is demo (bundled, and meant where none is named), a folder, a short name such as qwen3:8b,
+    or a Hugging Face id, of which no more than headers is downloaded.
     """
     name = chosen_model(model, synthetic)
-    source = find(name)
+    source = looked_at(name)
     found = report(source)
     is_tied = all(one.name != "lm_head" for one in found.weights)
     chosen = [
@@ -50,9 +52,9 @@ def show(
     ]
     others = _operators(source, precision) if kernels else None
     if as_json:
-        click.echo(json.dumps(_as_object(name, found, chosen, others)))
+        click.echo(json.dumps(_as_object(name, source, found, chosen, others)))
         return
-    lines = [name, *_facts(found), "", *_weights(found.weights)]
+    lines = [name, *_facts(found), *_download(source), "", *_weights(found.weights)]
     if others is not None:
         lines += ["", *_kernels(found.weights, chosen), "", *_in_words(others)]
     click.echo("\n".join(sanitize(line).rstrip() for line in lines))
@@ -93,6 +95,11 @@ def _facts(found: ModelReport) -> list[str]:
     return [f"  {name:<12}{value}" for name, value in facts]
 
 
+def _download(source: Source) -> list[str]:
+    missing = download_in_words(source)
+    return [f"  {'files':<12}{missing}"] if missing else []
+
+
 def _weights(weights: Sequence[Weights]) -> list[str]:
     rows = [("weights", "stored as", "shape", "count", "size")]
     rows += [
@@ -123,6 +130,7 @@ def _kernels(weights: Sequence[Weights], chosen: Sequence[Sequence[KernelChoice]
 
 def _as_object(
     model: str,
+    source: Source,
     found: ModelReport,
     chosen: Sequence[Sequence[KernelChoice]],
     others: Mapping[str, Sequence[str]] | None,
@@ -135,6 +143,7 @@ def _as_object(
             "parameters": found.parameters,
             "weight_format": found.weight_format,
             "file_bytes": found.file_bytes,
+            "download_bytes": download_bytes(source),
             "layers": list(found.layers),
             "max_context_tokens": found.spec.max_context,
             "kv_bytes_per_token": found.kv_bytes_per_token,

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``."""
@@ -19,11 +20,29 @@ def keep_freed_memory() -> None:
     their pages made and cleared anew: a prompt of 512 tokens of the demo took 1.25 times as long on
     a CPU.
     """
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # as of musl, whose allocator has no such parameters
-        return
-    mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _GIVEN_BACK_FROM_BYTES)
+    mallopt = _of_glibc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _GIVEN_BACK_FROM_BYTES)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system what was freed so far, as between layers that are loaded.
+
+    What loading frees would stay with the process otherwise, and come on top of the largest tensor:
+    200 MB of two layers of Qwen3-8B, 470 MB of two of gpt-oss.
+    """
+    trim = _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    """Return a function of glibc; ``None`` where the C library is another, such as musl."""
+    if sys.platform == "linux":
+        try:
+            return getattr(ctypes.CDLL(None), name)
+        except (OSError, AttributeError):
+            return None
+    else:
+        return None

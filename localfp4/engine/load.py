@@ -11,6 +11,7 @@ from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.synthetic.model import SyntheticModel
 from localfp4.config import EngineConfig
 from localfp4.engine.faults import is_out_of_memory, ran_out_while_loading
+from localfp4.engine.heap import give_back_freed_memory
 from localfp4.engine.host_store import HostStore
 from localfp4.engine.info import model_info
 from localfp4.engine.keeping import make_store
@@ -175,7 +176,7 @@ def _outlines(planned: Planned) -> list[Decoder]:
 def _decoder(
     planned: Planned, part: Part, placement: Placement
 ) -> Generator[LoadProgress, None, Decoder]:
-    return load_decoder(
+    steps = load_decoder(
         part.opened.checkpoint,
         part.spec,
         planned.dtype,
@@ -185,6 +186,14 @@ def _decoder(
         placement,
         order=() if part.outline is None else part.outline.order,
     )
+    while True:
+        try:
+            yield next(steps)
+        except StopIteration as end:
+            decoder: Decoder = end.value
+            return decoder
+        finally:
+            give_back_freed_memory()
 
 
 def _runner(

@@ -1,9 +1,10 @@
-"""What running a model on some machine would come to, before any weight is read.
+"""What running a model on some machine would come to, before any weight is read; torch-free.
 
-Sizes are exact where torch and Triton can be imported; without them, what the files hold stands for
-what kernels keep, which is within a percent.
+Sizes come from headers; the engine's own plan has those of an outline of the decoder, which differ by
+some kilobytes a layer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from localfp4.checkpoint.hub import Source
@@ -11,7 +12,7 @@ from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.parameters import parameter_count
 from localfp4.config import EngineConfig
 from localfp4.errors import ContextError
-from localfp4.models.header_sizes import expanded_sizes, stored_sizes
+from localfp4.models.header_sizes import expanded_sizes, kernel_sizes
 from localfp4.models.opened import open_model
 from localfp4.models.plan import Machine, MemoryPlan, compute_dtype, plan_memory
 from localfp4.models.spec import DecoderSpec
@@ -29,6 +30,7 @@ class Forecast:
         sizes: Its weights as they would lie in memory.
         machine: Where it would run.
         plan: What would be allocated.
+        longer: Longer contexts, by the option that would allow them.
         unlimited: The longest context if no other program held memory there; ``None`` where none
             does, and where that changes nothing.
         lacking_bytes: Memory that the device lacks to hold all weights and the same context.
@@ -39,8 +41,14 @@ class Forecast:
     sizes: WeightSizes
     machine: Machine
     plan: MemoryPlan
+    longer: Mapping[str, int]
     unlimited: int | None
     lacking_bytes: int
+
+    @property
+    def can_narrow(self) -> bool:
+        """Whether a KV cache of 8 bits can be asked for, which is not planned."""
+        return _can_narrow(self.config, self.machine, self.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +107,16 @@ def candidate(source: Source, rounding: str | None = None) -> Candidate:
     return Candidate(model.spec, model.checkpoint, parameter_count(model.checkpoint))
 
 
-def weigh(
-    config: EngineConfig, model: Candidate, machine: Machine, *, exactly: bool = True
-) -> Weighed:
+def weigh(config: EngineConfig, model: Candidate, machine: Machine) -> Weighed:
     """Find out how large the weights are on a kind of machine.
 
     Args:
         config: What was asked for; its context does not matter here.
         model: Which.
         machine: Where it would run; how much of it is free matters only to the type on a CPU.
-        exactly: Outline the decoder for that, which imports torch, and takes seconds.
 
     Raises:
-        CheckpointError: A tensor is missing or does not fit the config.
+        CheckpointError: The tensors of a module contradict each other.
         UnsupportedModelError: The format of a weight is not supported.
     """
     guesses = config.speculation == "mtp" or (config.speculation == "auto" and machine.is_gpu)
@@ -119,7 +124,9 @@ def weigh(
     dtype = compute_dtype(
         config, model.parameters, device=machine.device, free_bytes=machine.free_bytes
     )
-    sizes = _sizes(config, model.checkpoint, spec, machine, dtype, exactly=exactly)
+    runs_kernels = machine.is_gpu and not config.is_plain_torch
+    weights = kernel_sizes if runs_kernels else expanded_sizes
+    sizes = weights(model.checkpoint, spec, dtype, tied=shares_embedding(model.checkpoint))
     return Weighed(spec, dtype, sizes)
 
 
@@ -137,30 +144,10 @@ def plan_for(config: EngineConfig, weighed: Weighed, machine: Machine) -> Foreca
         sizes=sizes,
         machine=machine,
         plan=plan,
+        longer=_longer(config, spec, sizes, machine, plan),
         unlimited=_unlimited(config, spec, sizes, machine, plan),
         lacking_bytes=_lacking(sizes, plan),
     )
-
-
-def _sizes(
-    config: EngineConfig,
-    checkpoint: Checkpoint,
-    spec: DecoderSpec,
-    machine: Machine,
-    dtype: str,
-    *,
-    exactly: bool,
-) -> WeightSizes:
-    tied = shares_embedding(checkpoint)
-    if machine.capability is None or config.is_plain_torch:
-        return expanded_sizes(checkpoint, spec, dtype, tied=tied)
-    if not exactly:
-        return stored_sizes(checkpoint, spec, tied=tied)
-    try:
-        from localfp4.models.outlined import outlined_sizes
-    except ImportError:  # torch is missing or broken, or there is no Triton for this system
-        return stored_sizes(checkpoint, spec, tied=tied)
-    return outlined_sizes(checkpoint, spec, dtype, machine.capability, config.precision)
 
 
 def _unlimited(
@@ -173,8 +160,46 @@ def _unlimited(
     if not machine.is_gpu or machine.free_bytes >= machine.total_bytes:
         return None
     empty = replace(machine, free_bytes=machine.total_bytes)
+    return _longer_context(config, spec, sizes, empty, plan)
+
+
+def _longer(
+    config: EngineConfig,
+    spec: DecoderSpec,
+    sizes: WeightSizes,
+    machine: Machine,
+    plan: MemoryPlan,
+) -> dict[str, int]:
+    """Return the context with each option changed that makes it longer."""
+    changed = {}
+    if _can_narrow(config, machine, plan):
+        changed["--kv fp8"] = replace(config, kv_cache_dtype="fp8")
+    if machine.is_gpu and config.vram_limit is not None and config.vram_limit < machine.room_bytes:
+        changed["no --vram-limit"] = replace(config, vram_limit=None)
+    found = {
+        option: _longer_context(other, spec, sizes, machine, plan)
+        for option, other in changed.items()
+    }
+    return {option: tokens for option, tokens in found.items() if tokens is not None}
+
+
+def _can_narrow(config: EngineConfig, machine: Machine, plan: MemoryPlan) -> bool:
+    has_kernels = machine.is_gpu and not config.is_plain_torch
+    return has_kernels and not plan.kv_dtype.startswith("fp8")
+
+
+def _longer_context(
+    config: EngineConfig,
+    spec: DecoderSpec,
+    sizes: WeightSizes,
+    machine: Machine,
+    plan: MemoryPlan,
+) -> int | None:
+    """Return the longest context under other circumstances, if it is longer than a plan's."""
+    if config.max_model_len is not None or plan.max_model_len == spec.max_context:
+        return None
     try:
-        longest = plan_memory(config, spec, sizes, empty, dtype=plan.dtype).max_model_len
+        longest = plan_memory(config, spec, sizes, machine, dtype=plan.dtype).max_model_len
     except ContextError:
         return None
     return longest if longest > plan.max_model_len else None

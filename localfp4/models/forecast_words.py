@@ -1,6 +1,7 @@
 """What a forecast comes to in words: what takes the memory, and what would help; torch-free."""
 
 from localfp4.models.forecast import Forecast
+from localfp4.models.smaller import smaller_model
 from localfp4.reports import FitRow
 
 
@@ -14,6 +15,11 @@ def memory_rows(found: Forecast) -> list[FitRow]:
         FitRow("KV cache", plan.kv_cache_bytes, f"{plan.kv_cache_tokens} tokens{kind}"),
         FitRow("states", plan.states_bytes, _states(found)),
         FitRow("work", plan.workspace_bytes, "the most that a step takes"),
+        FitRow(
+            "loading",
+            max(plan.loading_bytes - plan.running_bytes, 0),
+            "for a while, before there is a cache",
+        ),
         FitRow("reserve", plan.reserve_bytes, "for other programs"),
         FitRow("left", machine.free_bytes - plan.total_bytes - plan.reserve_bytes),
     ]
@@ -23,18 +29,34 @@ def memory_rows(found: Forecast) -> list[FitRow]:
 def advice_on(found: Forecast) -> list[str]:
     """Return what would help, a sentence each."""
     plan, machine = found.plan, found.machine
-    lines = []
+    lines = [machine.choice] if machine.choice else []
     if not plan.placement.is_whole:
         lines.append(f"all weights would fit with {_gib(found.lacking_bytes)} GiB more on the card")
+        lines += _smaller(found)
         if found.config.max_model_len is not None:
-            lines.append("a shorter context leaves the card room for more of them")
+            narrow = ", or --kv fp8," if found.can_narrow else ""
+            lines.append(f"a shorter context{narrow} leaves the card room for more of them")
+    lines += [
+        f"{option}: up to {tokens} tokens of context" for option, tokens in found.longer.items()
+    ]
     if found.unlimited is not None:
-        others = machine.total_bytes - machine.free_bytes
+        held = f"{_gib(machine.others_bytes)} GiB"
+        who = f"{machine.others_in_words}: other programs hold {held}, without them"
         lines.append(
-            f"close other programs, which hold {_gib(others)} GiB: up to "
+            f"close {who if machine.others else f'other programs, which hold {held}:'} up to "
             f"{found.unlimited} tokens of context"
         )
     return lines
+
+
+def _smaller(found: Forecast) -> list[str]:
+    """Tell of a smaller model of the family whose weights the card would hold whole."""
+    plan = found.plan
+    room = found.machine.room_bytes - plan.running_bytes
+    smaller = smaller_model(found.config.model, room, found.sizes.total)
+    if smaller is None:
+        return []
+    return [f"a smaller model of the family, such as {smaller.name}, should lie on the card whole"]
 
 
 def _placed(found: Forecast) -> str:

@@ -1,14 +1,16 @@
 """The machine that a model would run on here, as it is now; torch-free."""
 
+from collections.abc import Sequence
+
 from localfp4.errors import RequestError
+from localfp4.models.closable import programs_to_close
 from localfp4.models.plan import Machine, cpu_machine, gpu_machine
 from localfp4.telemetry.cards import card_of_device
+from localfp4.telemetry.choice import best_gpu, choice_in_words, chosen_gpu, visible_gpus
 from localfp4.telemetry.cpu import cpu_name
 from localfp4.telemetry.gpus import Gpu, gpus
+from localfp4.telemetry.holders import memory_holders
 from localfp4.telemetry.memory import system_memory
-
-_OLDEST = 80
-"""Compute capability, times ten, that kernels need."""
 
 
 def machine_here(device: str | None, *, held_bytes: int = 0) -> tuple[str, Machine]:
@@ -22,11 +24,14 @@ def machine_here(device: str | None, *, held_bytes: int = 0) -> tuple[str, Machi
         RequestError: There is no such device.
     """
     on_cpu = device is not None and device.startswith("cpu")
-    found = None if on_cpu else _best(gpus(), device)
+    visible = [] if on_cpu else visible_gpus(gpus())
+    chosen = None if on_cpu else _chosen(device, visible)
     memory = system_memory()
-    if found is None:
+    if chosen is None:
         free = min(memory.available_bytes + held_bytes, memory.total_bytes)
         return cpu_name(), cpu_machine(free, memory.total_bytes)
+    found = visible[chosen]
+    was_asked_for = device is not None and ":" in device
     return found.name.removeprefix("NVIDIA "), gpu_machine(
         free_bytes=min(found.free_bytes + held_bytes, found.total_bytes),
         total_bytes=found.total_bytes,
@@ -36,31 +41,21 @@ def machine_here(device: str | None, *, held_bytes: int = 0) -> tuple[str, Machi
         drives_display=found.drives_display,
         link=found.link,
         has_context=False,
+        others=programs_to_close(memory_holders(found.uuid)),
+        choice="" if was_asked_for else choice_in_words(visible, chosen),
     )
 
 
-def _best(found: list[Gpu], device: str | None) -> Gpu | None:
-    """Return the GPU that is asked for, or the newest and largest one that kernels run on.
+def _chosen(device: str | None, visible: Sequence[Gpu]) -> int | None:
+    """Return which GPU is asked for, or the best one that kernels run on.
 
     Raises:
         RequestError: There is none.
     """
-    kind, _, index = (device or "cuda").partition(":")
-    if kind != "cuda":
+    if device is not None and device.partition(":")[0] != "cuda":
         raise RequestError(f"There is no device '{device}'; use cpu, cuda or cuda:0.")
-    usable = sorted(
-        (gpu for gpu in found if gpu.capability >= _OLDEST),
-        key=lambda gpu: (gpu.capability, gpu.total_bytes),
-        reverse=True,
-    )
-    if device is not None and not usable:
+    if device is not None and best_gpu(visible) is None:
         raise RequestError(
             "There is no GPU here that kernels run on, RTX 30 or newer; --gpu 4070 plans for one."
         )
-    if not index:
-        return usable[0] if usable else None
-    if not index.isdecimal() or int(index) >= len(found):
-        raise RequestError(
-            f"There is no GPU '{device}'; the last one here is cuda:{len(found) - 1}."
-        )
-    return found[int(index)]
+    return chosen_gpu(device, visible)

@@ -16,6 +16,9 @@ class WeightSizes:
             that is not the output projection, too.
         drafting: Of the heads that predict further tokens, not a part of ``rest``.
         beside: Tables that lie in main memory in any case, not a part of ``rest``.
+        laid_out: Of the largest that a CPU's products want laid out anew: while it is loaded it is
+            there twice.
+        tokenizer: Main memory that the tokenizer takes, where the model runs there.
     """
 
     rest: int
@@ -25,6 +28,8 @@ class WeightSizes:
     looked_up: int = 0
     drafting: int = 0
     beside: int = 0
+    laid_out: int = 0
+    tokenizer: int = 0
 
     @property
     def total(self) -> int:

@@ -16,7 +16,7 @@ class Job:
         source: Where it is.
         recipe: How it is quantised.
         out: The folder to make.
-        device: A torch device; ``None`` takes the first GPU, else the CPU.
+        device: A torch device; ``None`` takes the best GPU, else the CPU.
         threads: CPU threads; ``None`` takes every core.
         device_bytes: Most memory of a GPU to use; ``None`` takes what is free.
     """

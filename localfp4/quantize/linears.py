@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localfp4.checkpoint.headers import DTYPE_BITS
 from localfp4.checkpoint.rounded.pieces import Piece, expert_pieces, linear_pieces
+from localfp4.checkpoint.tensor_info import DTYPE_BITS
 from localfp4.models.expert_stacks import dense_stacks
 from localfp4.models.opened import OpenedModel
 from localfp4.models.tying import shares_embedding

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.index import open_checkpoint
 from localfp4.config import EngineConfig
 from localfp4.engine.device import choose_device
@@ -78,7 +79,10 @@ def quantise(job: Job) -> Iterator[Event | Made]:
         figures = _figures(results, len(opened.spec.layers))
         card = model_card(_facts(job, plan, figures, notes))
         yield from export(opened, job.recipe, results, job.out, work.folder, card)
-        work.discard()
+        if not work.discard():
+            yield Note(
+                f"{shown(work.folder)} cannot be deleted just now, and is not needed any more."
+            )
     after = open_checkpoint(job.out).total_bytes
     yield Made(
         job.out,

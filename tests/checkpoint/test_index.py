@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from localfp4.checkpoint.index import INDEX_FILE, open_checkpoint
+from localfp4.checkpoint.index import open_checkpoint
 from localfp4.checkpoint.reader import TensorReader
+from localfp4.checkpoint.weight_files import INDEX_FILE
 from localfp4.errors import CheckpointError, UnsupportedModelError
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint, open_checkpoint
 from localfp4.checkpoint.parameters import is_beside, parameter_count
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.checkpoint.text_part import TextPart, text_part
 from localfp4.errors import CheckpointError
 

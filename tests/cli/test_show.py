@@ -117,7 +117,7 @@ def test_every_fixture_in_words(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_what_is_not_on_this_computer_is_not_fetched(cli: "CommandLine") -> None:
     done = cli("show", "org/name")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "org/name is not on this computer yet" in done.stderr
+    assert "org/name is not in the local cache, and HF_HUB_OFFLINE" in done.stderr
 
 
 def test_an_unknown_family_is_one_sentence(cli: "CommandLine", tmp_path: Path) -> None:

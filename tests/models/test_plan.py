@@ -102,7 +102,7 @@ def test_an_explicit_context_is_kept_or_refused(spec: DecoderSpec) -> None:
     assert made.kv_cache_tokens >= 10048
     with pytest.raises(ContextError) as refused:
         plan(spec, gpu(20, 24), replace(config, max_model_len=40000))
-    first, breakdown, fits, close = str(refused.value).splitlines()
+    first, breakdown, fits, narrow, close = str(refused.value).splitlines()
     assert first.startswith("org/Qwen3-8B needs 2")
     assert first.endswith("GiB; 20.0 GiB free of 24.0")
     # 40000 tokens and the page for padding, 144 KiB each: 5.5 GiB.
@@ -112,9 +112,28 @@ def test_an_explicit_context_is_kept_or_refused(spec: DecoderSpec) -> None:
     assert plan(spec, gpu(20), replace(config, max_model_len=longest)).max_model_len == longest
     with pytest.raises(ContextError):
         plan(spec, gpu(20), replace(config, max_model_len=longest + 1))
-    assert close == "→ or close other programs"
+    assert narrow.startswith("→ or localfp4 chat org/Qwen3-8B --ctx 40000 --kv fp8   needs ")
+    assert close == "→ or close other programs       localfp4 doctor --vram"
     with pytest.raises(ContextError, match="made for 40960; use --ctx 40960 or less"):
         plan(spec, gpu(200), replace(config, max_model_len=40961))
+    wish = replace(config, max_model_len=40961, shortens_context=True)
+    assert plan(spec, gpu(200), wish).max_model_len == 40960
+
+
+def test_a_context_too_long_for_any_placement_is_told_the_longest_one(spec: DecoderSpec) -> None:
+    config = replace(BF16, model="m", max_model_len=40000)
+    card = gpu(6.5, ram=32)
+    with pytest.raises(ContextError) as refused:
+        plan(spec, card, config)
+    _, _, fits, narrow = str(refused.value).splitlines()
+    assert fits.endswith(", fits, with weights in main memory")
+    longest = int(fits.split("--ctx ")[1].split()[0])
+    made = plan(spec, card, replace(config, max_model_len=longest))
+    assert made.placement.host_layers == len(spec.layers)
+    with pytest.raises(ContextError):
+        plan(spec, card, replace(config, max_model_len=longest + PAGE_SIZE))
+    assert "--ctx 40000 --kv fp8" in narrow
+    assert plan(spec, card, replace(config, kv_cache_dtype="fp8")).max_model_len == 40000
 
 
 def test_weights_that_fit_nowhere_are_refused(spec: DecoderSpec) -> None:

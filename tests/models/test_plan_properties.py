@@ -145,3 +145,60 @@ def test_the_context_that_a_refusal_offers_fits(
     made = plan(model, machine, replace(config, max_model_len=offered))
     assert not isinstance(made, str)
     assert made.max_model_len == offered
+
+
+@settings(max_examples=25, deadline=None)
+@given(models(), machines(), st.integers(64, 20480), st.integers(1, 32), st.integers(1, 8))
+def test_what_is_asked_for_more_takes_more(
+    model: tuple[DecoderSpec, WeightSizes], machine: Machine, context: int, batch: int, times: int
+) -> None:
+    config = EngineConfig(
+        "m", max_model_len=context, max_batch=batch, kv_cache_tokens=context, prefix_caching=False
+    )
+    made = plan(model, machine, config)
+    if isinstance(made, str) or not made.placement.is_whole:
+        return
+    for more in (
+        replace(config, kv_cache_tokens=context * times),
+        replace(config, max_batch=batch * times),
+        replace(config, max_model_len=context + times, kv_cache_tokens=context + times),
+        replace(config, kv_cache_dtype="float32"),
+        replace(config, max_step_tokens=1024 * times),
+    ):
+        larger = plan(model, machine, more)
+        if not isinstance(larger, str) and larger.placement.is_whole:
+            assert larger.total_bytes >= made.total_bytes
+
+
+@settings(max_examples=25, deadline=None)
+@given(models(), machines(), configs(), st.integers(0, 8 * GIB))
+def test_what_is_kept_free_is_not_planned_with(
+    model: tuple[DecoderSpec, WeightSizes], machine: Machine, config: EngineConfig, kept: int
+) -> None:
+    strict = replace(machine, reserve_bytes=machine.reserve_bytes + kept)
+    careful, free = plan(model, strict, config), plan(model, machine, config)
+    if isinstance(careful, str):
+        return
+    assert not isinstance(free, str), "less to keep free makes nothing impossible"
+    assert careful.total_bytes <= machine.room_bytes - kept
+    if careful.placement == free.placement and not free.state_bytes:
+        assert careful.max_model_len <= free.max_model_len
+
+
+@settings(max_examples=25, deadline=None)
+@given(models(), machines(), configs(), st.integers(0, 8 * GIB), st.integers(0, GIB))
+def test_what_loading_takes_is_planned_on_a_cpu(
+    model: tuple[DecoderSpec, WeightSizes],
+    machine: Machine,
+    config: EngineConfig,
+    laid_out: int,
+    tokenizer: int,
+) -> None:
+    spec, sizes = model
+    sizes = replace(sizes, laid_out=laid_out, tokenizer=tokenizer)
+    made = plan((spec, sizes), machine, config)
+    if isinstance(made, str):
+        return
+    taken = 0 if machine.is_gpu else laid_out + tokenizer
+    assert made.weight_bytes + taken <= made.total_bytes
+    assert made.total_bytes <= machine.room_bytes

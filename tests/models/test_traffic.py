@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localfp4.checkpoint.hub import find
-from localfp4.models.header_sizes import stored_sizes
+from localfp4.models.header_sizes import kernel_sizes
 from localfp4.models.opened import OpenedModel, open_model
 from localfp4.models.spec import AttentionSpec
 from localfp4.models.traffic import (
@@ -24,7 +24,7 @@ from tests.models.plan_models import GEMMA3_27B, GPT_OSS_20B, QWEN3_5_27B, QWEN3
 
 def sizes(model: OpenedModel) -> WeightSizes:
     tied = shares_embedding(model.checkpoint)
-    return stored_sizes(model.checkpoint, replace(model.spec, mtp=()), tied=tied)
+    return kernel_sizes(model.checkpoint, replace(model.spec, mtp=()), "bfloat16", tied=tied)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The list of models: finding, loading, downloading, and what cannot be had."""
 
 import queue
+import threading
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -311,3 +312,49 @@ async def test_names_from_outside_cannot_draw_on_the_screen() -> None:
 )
 def test_the_end_of_a_long_path_stays_in_view(name: str, shown: str) -> None:
     assert shorten_path(name, 15) == shown
+
+
+@in_event_loop
+async def test_whether_it_would_fit_is_asked_of_the_hub_before_a_download() -> None:
+    shop = Shop()
+    shop.fits |= {"org/new": FITS, "org/begun": replace(TOO_LARGE, reason="org/begun needs 30 GiB")}
+    async with chatting(shop) as chat:
+        await opened(chat)
+        await chat.press(*"org/new", "ctrl+f")
+        await chat.sees("It would fit:")
+        assert "download" in row(chat, "↓ org/new")
+        await chat.press(*["backspace"] * 3, *"begun", "ctrl+f")
+        await chat.sees("does not fit")
+        await chat.press(*["backspace"] * 5, *"nowhere", "ctrl+f")
+        await chat.sees("org/nowhere is not on this computer yet.")
+    assert shop.hub.begun == 0
+
+
+class SlowHub(Shop):
+    """A hub that answers when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+
+    def fit(self, choice: Choice) -> Fit:
+        if choice.model == "o/s":
+            self.may_answer.wait(60)
+        return super().fit(choice)
+
+
+@in_event_loop
+async def test_what_the_hub_says_late_is_told_of_the_model_that_was_asked_for() -> None:
+    shop = SlowHub()
+    async with chatting(shop) as chat:
+        try:
+            await opened(chat)
+            await chat.press(*"o/s", "ctrl+f")
+            await chat.sees("Its headers are being asked for.")
+            await chat.press(*["backspace"] * 3, *"beg")
+            await chat.sees("Enter goes on with the download")
+        finally:
+            shop.may_answer.set()
+        await chat.sees_no("o/s is not on this computer yet.")
+        await chat.press(*["backspace"] * 3, *"o/s")
+        await chat.sees("o/s is not on this computer yet.")

@@ -27,6 +27,7 @@ class ModelRow:
         error: Why it cannot be told, or not be had.
         download: Its download, from the first one in this picker.
         is_loaded: Whether it is what the chat runs on.
+        asked: What is to be told while the hub is asked for its headers, and where it refuses.
     """
 
     entry: ModelEntry
@@ -35,6 +36,7 @@ class ModelRow:
     error: str = ""
     download: Download | None = None
     is_loaded: bool = False
+    asked: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -70,7 +72,7 @@ class ModelRow:
         """Say whether it fits, or what is to be done before that can be told."""
         if self.download is not None and not self.entry.is_local:
             return Content.styled(*self.download.state())
-        if not self.entry.is_local:
+        if not self.entry.is_local and not self._is_too_large:
             begun = self.entry.present_bytes
             return Content.styled("paused" if begun else "download", MUTED)
         if self.error:
@@ -96,20 +98,36 @@ class ModelRow:
         if self.fit is None:
             return "Its headers are being read."
         if not self.fit.fits:
-            reason = self.fit.reason.partition("\n")[0].rstrip(".")
-            return f"{reason}. Enter shows what would fit."
-        told = [f"{format_count(self.fit.context_tokens)} tokens of context"]
-        if self.fit.expected_tokens_per_s is not None:
-            told.append(f"about {format_rate(self.fit.expected_tokens_per_s)}, an estimate")
-        return " · ".join(told)
+            return f"{self._of_fit(self.fit)}. Enter shows what would fit."
+        return self._of_fit(self.fit)
 
     def _to_come(self) -> str:
         size, begun = self.entry.size_bytes, self.entry.present_bytes
+        if self.asked:
+            return self.asked
         if self.is_downloading:
             return "Space pauses, and so does closing this list."
         if begun or self.download is not None:
             return "Enter goes on with the download; what has arrived is kept."
-        return f"Enter downloads it: {format_bytes(size)}." if size else "Enter downloads it."
+        told = [f"Enter downloads it: {format_bytes(size)}." if size else "Enter downloads it."]
+        if self.fit is None:
+            return told[0]
+        told.append("It would fit:" if self.fit.fits else "It would not fit:")
+        told.append(f"{self._of_fit(self.fit)}.")
+        return " ".join(told)
+
+    @property
+    def _is_too_large(self) -> bool:
+        """Whether it is known not to fit; what keeps a row from being planned tells nothing."""
+        return not self.error and self.fit is not None and not self.fit.fits
+
+    def _of_fit(self, fit: Fit) -> str:
+        if not fit.fits:
+            return fit.reason.partition("\n")[0].rstrip(".")
+        told = [f"{format_count(fit.context_tokens)} tokens of context"]
+        if fit.expected_tokens_per_s is not None:
+            told.append(f"about {format_rate(fit.expected_tokens_per_s)}, an estimate")
+        return " · ".join(told)
 
     def _mark(self) -> tuple[str, str]:
         if self.is_loaded:

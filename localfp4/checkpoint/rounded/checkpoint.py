@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import DTYPE_BITS, TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.rounded.forms import FORMS, Form
 from localfp4.checkpoint.rounded.pieces import (
@@ -16,6 +15,7 @@ from localfp4.checkpoint.rounded.pieces import (
     linear_pieces,
 )
 from localfp4.checkpoint.synthetic.model import PLAIN_FORM, PREFIX
+from localfp4.checkpoint.tensor_info import DTYPE_BITS, TensorInfo
 from localfp4.errors import UnsupportedModelError
 
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.kinds import DENSE_DTYPES
+from localfp4.checkpoint.tensor_info import TensorInfo
 
 _WEIGHT = ".weight"
 _BIAS = ".bias"

@@ -8,7 +8,7 @@ stored as.
 
 from dataclasses import dataclass
 
-from localfp4.checkpoint.headers import TensorInfo
+from localfp4.checkpoint.tensor_info import TensorInfo
 
 
 @dataclass(frozen=True, slots=True)

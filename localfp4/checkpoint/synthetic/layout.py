@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from localfp4.checkpoint.headers import DTYPE_BITS
 from localfp4.checkpoint.synthetic.fills import (
     BF16_ONES,
     BF16_WEIGHTS,
@@ -12,6 +11,7 @@ from localfp4.checkpoint.synthetic.fills import (
     SyntheticTensor,
 )
 from localfp4.checkpoint.synthetic.forms import MODELOPT_ALGORITHMS, Form, parts
+from localfp4.checkpoint.tensor_info import DTYPE_BITS
 
 
 class Layout:

@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.index import SINGLE_FILE, Checkpoint
+from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.synthetic.catalogue import CATALOGUE, Published
 from localfp4.checkpoint.synthetic.decoder import add_decoder
 from localfp4.checkpoint.synthetic.layout import Layout
 from localfp4.checkpoint.synthetic.mix import PLAIN
+from localfp4.checkpoint.weight_files import SINGLE_FILE
 from localfp4.errors import ModelNotFoundError
 
 PREFIX = "synthetic:"

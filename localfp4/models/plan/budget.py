@@ -10,7 +10,7 @@ from localfp4.models.placement import Placement, placed_bytes
 from localfp4.models.plan.machine import Machine
 from localfp4.models.plan.pools import Pools, pages_for, pools_of
 from localfp4.models.plan.refusals import Needs
-from localfp4.models.plan.workspace import CUDA_CONTEXT, Widths, widths_of, workspace_bytes
+from localfp4.models.plan.workspace import CUDA_CONTEXT, ENGINE, Widths, widths_of, workspace_bytes
 from localfp4.models.spec import DecoderSpec
 from localfp4.models.weight_sizes import WeightSizes
 
@@ -82,7 +82,20 @@ class Budget:
             on_gpu=on_gpu,
             has_kernels=self.has_kernels,
         )
-        return work + CUDA_CONTEXT if on_gpu and not self.machine.has_context else work
+        if not on_gpu:
+            return work + ENGINE + self.sizes.tokenizer
+        return work if self.machine.has_context else work + CUDA_CONTEXT
+
+    @property
+    def loading(self) -> int:
+        """What loading takes beside weights at its most, before there is a cache."""
+        if self.machine.is_gpu:
+            return 0
+        return self.sizes.laid_out + ENGINE + self.sizes.tokenizer
+
+    def can_be_loaded(self, placement: Placement) -> bool:
+        """Say whether there is room for weights and what loading takes beside them."""
+        return self.weights(placement) + self.loading <= self.available
 
     def weights(self, placement: Placement) -> int:
         """Return what weights take on the device, with what others pass through there."""
@@ -115,7 +128,8 @@ class Budget:
         cache = self.cache(tokens, sequences)
         if self.per_state:
             words, cache = f"{words} and states", cache + self.states(states)
-        return Needs(self.weights(placement), cache, words, self.workspace(tokens))
+        workspace = max(self.workspace(tokens), self.loading - cache)
+        return Needs(self.weights(placement), cache, words, workspace, placement.is_whole)
 
     def left(self, placement: Placement, states: int) -> int:
         """Return what weights and states leave to the cache and to steps."""

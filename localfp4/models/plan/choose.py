@@ -1,6 +1,7 @@
 """Choosing types, placement, context and cache for the memory that is free."""
 
 import math
+from dataclasses import replace
 
 from localfp4.config import PAGE_SIZE, EngineConfig
 from localfp4.errors import ContextError
@@ -9,9 +10,14 @@ from localfp4.models.plan.budget import Budget, Draft, budget_of
 from localfp4.models.plan.dtypes import kv_cache_dtype
 from localfp4.models.plan.machine import Machine
 from localfp4.models.plan.memory_plan import MemoryPlan, gib
-from localfp4.models.plan.place import LEAST_CONTEXT, choose_placement, host_bytes_lacking
+from localfp4.models.plan.place import (
+    LEAST_CONTEXT,
+    barest_placement,
+    choose_placement,
+    host_bytes_lacking,
+)
 from localfp4.models.plan.pools import whole_pages
-from localfp4.models.plan.refusals import does_not_fit, longer_than_cache, too_long
+from localfp4.models.plan.refusals import Needs, does_not_fit, longer_than_cache, too_long
 from localfp4.models.spec import DecoderSpec
 from localfp4.models.weight_sizes import WeightSizes
 
@@ -64,6 +70,7 @@ def plan_memory(
     Raises:
         ContextError: The weights, or the context that was asked for, do not fit.
     """
+    config = _within(config, spec)
     _check_request(config, spec)
     kv_dtype = kv_cache_dtype(config, machine, dtype)
     budget = budget_of(config, spec, sizes, machine, dtype, kv_dtype, draft)
@@ -95,8 +102,17 @@ def plan_memory(
         state_bytes=budget.per_state,
         state_slots=slots,
         state_snapshots=snapshots,
+        loading_bytes=budget.loading,
         limit_tokens_per_s=_limit(budget, placement, context),
     )
+
+
+def _within(config: EngineConfig, spec: DecoderSpec) -> EngineConfig:
+    """Return a config that asks for no longer a context than a model has, if it may be shortened."""
+    wanted = config.max_model_len
+    if not config.shortens_context or wanted is None or wanted <= spec.max_context:
+        return config
+    return replace(config, max_model_len=spec.max_context)
 
 
 def _check_request(config: EngineConfig, spec: DecoderSpec) -> None:
@@ -137,7 +153,7 @@ def _context(budget: Budget, placement: Placement, room: int) -> int:
         ContextError: It does not fit.
     """
     config, most = budget.config, budget.spec.max_context
-    fitting = min(budget.longest(room, 1), most)
+    fitting = min(budget.longest(room, 1), most) if budget.can_be_loaded(placement) else 0
     if config.max_model_len is not None:
         if config.max_model_len > fitting:
             raise _refusal(budget, placement, config.max_model_len, fitting)
@@ -204,13 +220,35 @@ def _limit(budget: Budget, placement: Placement, context: int) -> float | None:
 
 def _refusal(budget: Budget, placement: Placement, tokens: int, fitting: int) -> ContextError:
     states = 1 if budget.per_state else 0
-    fits = fitting >= PAGE_SIZE
+    nearest = placement
+    if fitting < PAGE_SIZE:
+        nearest = barest_placement(budget)
+        fitting = min(_longest(budget, nearest, states), budget.spec.max_context)
+    fits = PAGE_SIZE <= fitting < tokens
     return does_not_fit(
         budget.config.model,
         budget.machine,
         budget.needs(placement, tokens, 1, states),
         vram_limit=budget.config.vram_limit if budget.machine.is_gpu else None,
         fitting=fitting if fits else 0,
-        fitting_needs=budget.needs(placement, fitting, 1, states) if fits else None,
+        fitting_needs=budget.needs(nearest, fitting, 1, states) if fits else None,
         host_bytes=0 if fits else host_bytes_lacking(budget),
+        fp8_needs=_needs_in_fp8(budget, tokens),
+        asked=budget.config.max_model_len,
     )
+
+
+def _longest(budget: Budget, placement: Placement, states: int) -> int:
+    if not budget.can_be_loaded(placement):
+        return 0
+    return budget.longest(budget.left(placement, states), 1)
+
+
+def _needs_in_fp8(budget: Budget, tokens: int) -> Needs | None:
+    """Return what a context would take with a cache of 8 bits, if it can have that and then fits."""
+    if not budget.has_kernels or budget.kv_dtype.startswith("fp8"):
+        return None
+    config, machine = budget.config, budget.machine
+    smaller = budget_of(config, budget.spec, budget.sizes, machine, budget.dtype, "fp8")
+    needs = smaller.needs(choose_placement(smaller), tokens, 1, 1 if budget.per_state else 0)
+    return needs if needs.total <= smaller.available else None

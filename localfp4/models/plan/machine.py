@@ -32,6 +32,8 @@ class Machine:
         bandwidth: Of the device's memory in bytes a second; ``None`` where it is not known.
         link: From the main memory to the device; ``None`` where it is not known.
         has_context: Whether CUDA's own memory is already a part of what is not free.
+        others: Names of programs that hold the device's memory and can be closed, largest first.
+        choice: Which of several it is, and how to take another; empty where that is no question.
     """
 
     device: str
@@ -43,6 +45,8 @@ class Machine:
     bandwidth: float | None = None
     link: float | None = None
     has_context: bool = True
+    others: tuple[str, ...] = ()
+    choice: str = ""
 
     @property
     def is_gpu(self) -> bool:
@@ -64,6 +68,16 @@ class Machine:
         """Whether an 8-bit cache costs its kernels no time."""
         return self.capability is not None and self.capability >= FP8_CAPABILITY
 
+    @property
+    def others_bytes(self) -> int:
+        """What other programs hold of the device."""
+        return max(self.total_bytes - self.free_bytes, 0)
+
+    @property
+    def others_in_words(self) -> str:
+        """Who that is, as far as it is known."""
+        return ", ".join(self.others) or "other programs"
+
 
 def cpu_machine(free_bytes: int, total_bytes: int) -> Machine:
     """Describe a computer without a GPU."""
@@ -80,6 +94,8 @@ def gpu_machine(
     drives_display: bool | None,
     has_context: bool,
     link: float | None = None,
+    others: tuple[str, ...] = (),
+    choice: str = "",
 ) -> Machine:
     """Describe a GPU.
 
@@ -92,6 +108,8 @@ def gpu_machine(
         drives_display: Whether a desktop runs on it; ``None`` where that is not known.
         has_context: Whether this process has used CUDA before ``free_bytes`` was asked.
         link: Bytes a second from the main memory, where that is known better than by the card.
+        others: Names of programs that hold its memory and can be closed, largest first.
+        choice: Which of several it is, and how to take another.
     """
     return Machine(
         "cuda",
@@ -103,6 +121,8 @@ def gpu_machine(
         None if card is None else card.bandwidth,
         link or (None if card is None else card.link),
         has_context,
+        others,
+        choice,
     )
 
 

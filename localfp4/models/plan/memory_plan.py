@@ -7,6 +7,9 @@ from localfp4.models.placement import Placement
 EXPECTED_SHARE = 0.7
 """Part of the memory's bandwidth that decoding is expected to reach."""
 
+_FASTEST_EXPECTED = 1000.0
+"""Tokens a second; models that are small enough for more wait for what begins their steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
@@ -30,6 +33,7 @@ class MemoryPlan:
         state_bytes: Bytes of one sequence's recurrent states, all layers; 0 without any.
         state_slots: Sequences that can run together with them; 0 without any.
         state_snapshots: Copies of states, to go on from with a known prompt.
+        loading_bytes: What loading takes beside weights at its most, before there is a cache.
         limit_tokens_per_s: Tokens a second of one conversation that the bandwidths of memory and
             link allow; ``None`` where they are not known.
     """
@@ -51,6 +55,7 @@ class MemoryPlan:
     state_bytes: int = 0
     state_slots: int = 0
     state_snapshots: int = 0
+    loading_bytes: int = 0
     limit_tokens_per_s: float | None = None
 
     @property
@@ -61,15 +66,23 @@ class MemoryPlan:
 
     @property
     def total_bytes(self) -> int:
-        """Everything on the device."""
+        """The most that is on the device at a time."""
         weights = self.weight_bytes + self.staging_bytes
-        return weights + self.kv_cache_bytes + self.states_bytes + self.workspace_bytes
+        return weights + max(self.running_bytes, self.loading_bytes)
+
+    @property
+    def running_bytes(self) -> int:
+        """What is there beside weights once they are loaded."""
+        return self.kv_cache_bytes + self.states_bytes + self.workspace_bytes
 
     @property
     def expected_tokens_per_s(self) -> float | None:
-        """An estimate for one conversation: :data:`EXPECTED_SHARE` of the limit."""
-        limit = self.limit_tokens_per_s
-        return None if limit is None else EXPECTED_SHARE * limit
+        """An estimate for one conversation: :data:`EXPECTED_SHARE` of the limit.
+
+        ``None`` where there is no limit, or one so high that something else decides.
+        """
+        expected = EXPECTED_SHARE * (self.limit_tokens_per_s or 0.0)
+        return expected if 0 < expected <= _FASTEST_EXPECTED else None
 
     def describe(self) -> list[str]:
         """Say in sentences what was placed where, and how fast that is expected to be."""
@@ -85,12 +98,11 @@ class MemoryPlan:
                 f"The last {layers} layers are read from main memory, "
                 f"{gib(self.host_bytes)} GiB in all."
             )
-        if self.limit_tokens_per_s is not None:
-            share = f"{EXPECTED_SHARE:.0%}"
+        expected, limit = self.expected_tokens_per_s, self.limit_tokens_per_s
+        if expected is not None and limit is not None:
             lines.append(
-                f"About {rounded(EXPECTED_SHARE * self.limit_tokens_per_s)} tokens a second are "
-                f"expected: {share} of the {rounded(self.limit_tokens_per_s)} that the bandwidth "
-                "allows."
+                f"About {rounded(expected)} tokens a second are expected: {EXPECTED_SHARE:.0%} of "
+                f"the {rounded(limit)} that the bandwidth allows."
             )
         return lines
 

@@ -42,6 +42,17 @@ def choose_placement(budget: Budget) -> Placement:
     return whole if gone is None else Placement(slots, gone)
 
 
+def barest_placement(budget: Budget) -> Placement:
+    """Return the placement that leaves the most of a card free, as far as main memory goes."""
+    if not budget.has_kernels:
+        return Placement()
+    slots = 0 if budget.sizes.expert_count else None
+    layers = range(len(budget.sizes.layers), -1, -1)
+    bare = [Placement(slots, gone) for gone in layers if gone or slots is not None]
+    room = budget.machine.host_room
+    return next((one for one in bare if budget.host_bytes(one) <= room), Placement())
+
+
 def host_bytes_lacking(budget: Budget) -> int:
     """Return the main memory that the weights need which cannot stay, where it is too small."""
     count = budget.sizes.expert_count

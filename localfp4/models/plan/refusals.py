@@ -1,11 +1,16 @@
 """Why a model is refused, in numbers, and with the command that would fit."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from localfp4.errors import ContextError
 from localfp4.models.plan.machine import Machine
 from localfp4.models.plan.memory_plan import gib
+from localfp4.models.smaller import smaller_model
 from localfp4.models.spec import DecoderSpec
+
+_PLAIN = re.compile(r"[\w./:@+\\~-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +22,14 @@ class Needs:
         cache: Keys, values and states.
         cache_words: What that is for, such as ``KV 16384 tokens fp8``.
         workspace: What a step takes.
+        is_whole: Whether no weight is left in main memory.
     """
 
     weights: int
     cache: int
     cache_words: str
     workspace: int
+    is_whole: bool = True
 
     @property
     def total(self) -> int:
@@ -55,6 +62,8 @@ def does_not_fit(
     fitting: int,
     fitting_needs: Needs | None,
     host_bytes: int = 0,
+    fp8_needs: Needs | None = None,
+    asked: int | None = None,
 ) -> ContextError:
     """Refuse what does not fit.
 
@@ -66,6 +75,8 @@ def does_not_fit(
         fitting: Tokens of context that would fit; 0 if none.
         fitting_needs: What it would take with these.
         host_bytes: Main memory it would take besides, where that is what lacks.
+        fp8_needs: What it would take with a cache of 8 bits, where that fits.
+        asked: Tokens of context that the user asked for.
     """
     name = model if len(model) <= 80 else f"{model[:79]}…"
     total = needs.total + machine.reserve_bytes
@@ -78,11 +89,24 @@ def does_not_fit(
             f"  and {gib(host_bytes)} GiB of main memory for weights that do not fit the card; "
             f"{gib(machine.host_room)} GiB can be had"
         )
+    chat, ways = f"localfp4 chat {_typed(model)}", []
     if fitting and fitting_needs is not None:
-        fits = gib(fitting_needs.total + machine.reserve_bytes)
-        lines.append(f"→ localfp4 chat {name} --ctx {fitting}   needs {fits} GiB, fits")
-    lines.append(f"→ {'or ' if fitting else ''}{_way_out(machine, vram_limit, bool(fitting))}")
-    return ContextError("\n".join(lines))
+        ways.append(f"{chat} --ctx {fitting}   {_fits(fitting_needs, machine)}")
+    if fp8_needs is not None:
+        context = "" if asked is None else f" --ctx {asked}"
+        ways.append(f"{chat}{context} --kv fp8   {_fits(fp8_needs, machine)}")
+    ways += _ways_out(model, machine, needs, vram_limit, bool(fitting))
+    return ContextError("\n".join([*lines, f"→ {ways[0]}", *(f"→ or {way}" for way in ways[1:])]))
+
+
+def _fits(needs: Needs, machine: Machine) -> str:
+    where = "" if needs.is_whole else ", with weights in main memory"
+    return f"needs {gib(needs.total + machine.reserve_bytes)} GiB, fits{where}"
+
+
+def _typed(name: str) -> str:
+    """Return a name as it is typed: cmd, PowerShell and sh all take double quotes."""
+    return name if _PLAIN.fullmatch(name) else f'"{name}"'
 
 
 def _available(machine: Machine, vram_limit: int | None) -> str:
@@ -93,7 +117,7 @@ def _available(machine: Machine, vram_limit: int | None) -> str:
 
 
 def _breakdown(needs: Needs, machine: Machine) -> str:
-    others = machine.total_bytes - machine.free_bytes
+    others = machine.others_bytes
     parts = [
         f"weights {gib(needs.weights)}",
         f"{needs.cache_words} {gib(needs.cache)}",
@@ -103,9 +127,20 @@ def _breakdown(needs: Needs, machine: Machine) -> str:
     return " · ".join(parts) + (f" (others hold {gib(others)})" if others > 0 else "")
 
 
-def _way_out(machine: Machine, vram_limit: int | None, has_context: bool) -> str:
+def _ways_out(
+    model: str, machine: Machine, needs: Needs, vram_limit: int | None, has_context: bool
+) -> Iterator[str]:
+    """Yield what helps besides a shorter context, a line each."""
     if vram_limit is not None and vram_limit < machine.free_bytes:
-        return "raise --vram-limit"
-    close = "close other programs" if machine.total_bytes > machine.free_bytes else ""
-    smaller = "" if has_context else "pick a smaller model"
-    return " or ".join(part for part in (close, smaller) if part) or "pick a smaller model"
+        yield "raise --vram-limit"
+        return
+    if machine.others_bytes:
+        who = f"close {machine.others_in_words}"
+        yield f"{who}       localfp4 doctor --vram" if machine.is_gpu else who
+    if machine.choice:
+        yield machine.choice
+    if not has_context:
+        room = machine.room_bytes - needs.cache - needs.workspace
+        smaller = smaller_model(model, room, needs.weights)
+        example = "" if smaller is None else f", such as {smaller.name}"
+        yield f"pick a smaller model{example}"

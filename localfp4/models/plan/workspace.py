@@ -38,6 +38,10 @@ _CUBLAS = 32 * 2**20
 _DRIVER = 256 * 2**20
 """Allowed for the code of kernels, for CUDA graphs, and for what PyTorch's allocator rounds up."""
 
+ENGINE = 40 * 2**20
+"""Allowed on a CPU for what an engine process adds to torch and the model: libraries that are loaded
+late, the process that renders templates, and the sampler; 31 MB were measured with the demo."""
+
 CUDA_CONTEXT = 448 * 2**20
 """Allowed for the context that CUDA makes for a process: PyTorch 2.10 with CUDA 13 takes 426 MiB on an
 RTX 6000 Ada (unslothai/unsloth-zoo #1053)."""

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import torch
 
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
 from localfp4.checkpoint.reader import TensorReader
 from localfp4.checkpoint.rounded.pieces import DenseStack, Piece, expert_pieces
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.quantize.export.layouts import linear_tensors
 from localfp4.quantize.export.names import WEIGHT, FileNames
 from localfp4.quantize.export.safetensors_file import Entry

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from localfp4.checkpoint.index import INDEX_FILE
+from localfp4.checkpoint.weight_files import INDEX_FILE
 from localfp4.text.files import LANGUAGE_MODEL
 
 CARD = "README.md"

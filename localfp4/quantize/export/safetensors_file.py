@@ -15,9 +15,10 @@ from typing import BinaryIO, Self
 import torch
 
 from localfp4.checkpoint.display import shown
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.reader import TORCH_DTYPES
+from localfp4.checkpoint.tensor_info import TensorInfo
 from localfp4.errors import CheckpointError
+from localfp4.file_moves import put_in_place
 
 PARTIAL = ".partial"
 """Ends the names of what is not yet complete."""
@@ -77,7 +78,7 @@ def write_safetensors(path: Path, entries: Sequence[Entry]) -> None:
                 file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    put_in_place(partial, path)
 
 
 def _header(entries: Sequence[Entry]) -> bytes:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from localfp4.checkpoint.headers import TensorInfo
 from localfp4.checkpoint.index import Checkpoint
+from localfp4.checkpoint.tensor_info import TensorInfo
 
 SHARD_BYTES = 4 * 10**9
 """Most bytes of a file of what belongs to no layer, if it is not one tensor."""

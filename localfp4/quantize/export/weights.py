@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from localfp4.checkpoint.headers import TensorInfo, read_header
-from localfp4.checkpoint.index import INDEX_FILE, SINGLE_FILE
+from localfp4.checkpoint.headers import read_header
+from localfp4.checkpoint.tensor_info import TensorInfo
+from localfp4.checkpoint.weight_files import INDEX_FILE, SINGLE_FILE
 from localfp4.quantize.export.files import write_json
 from localfp4.quantize.export.safetensors_file import Entry, write_safetensors
 from localfp4.quantize.export.shards import SINGLE_FILE_BYTES

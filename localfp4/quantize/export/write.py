@@ -6,6 +6,7 @@ from pathlib import Path
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.index import open_checkpoint
 from localfp4.errors import UserError
+from localfp4.file_moves import put_in_place
 from localfp4.models.expert_stacks import dense_stacks
 from localfp4.models.opened import OpenedModel
 from localfp4.quantize.events import Progress
@@ -69,7 +70,7 @@ def export(
         (work / FOLDER / CARD).write_text(card, encoding="utf-8")
         out.parent.mkdir(parents=True, exist_ok=True)
         require_absent(out)
-        (work / FOLDER).rename(out)
+        put_in_place(work / FOLDER, out)
     except OSError as error:
         place = f" ({shown(error.filename)})" if error.filename else ""
         raise UserError(

@@ -70,7 +70,7 @@ def room_on(opened: OpenedModel, machine: Machine) -> Room:
     rounded = rounded_checkpoint(opened.checkpoint, "nvfp4", stacks)
     config = EngineConfig("")
     weighed, original = (
-        weigh(config, Candidate(opened.spec, checkpoint, parameters), machine, exactly=False)
+        weigh(config, Candidate(opened.spec, checkpoint, parameters), machine)
         for checkpoint in (rounded, opened.checkpoint)
     )
     return Room(machine, weighed, _planned(weighed, machine), _planned(original, machine))

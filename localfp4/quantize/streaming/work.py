@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from localfp4.checkpoint.display import shown
 from localfp4.errors import RequestError
 from localfp4.file_lock import try_lock
+from localfp4.file_moves import put_in_place
 from localfp4.quantize.results import LayerResult
 from localfp4.quantize.streaming.layer_file import (
     LayerSummary,
@@ -120,10 +121,14 @@ class WorkFolder:
             os.close(self._lock)
         self._lock = -1
 
-    def discard(self) -> None:
-        """Delete the folder with all that is in it."""
+    def discard(self) -> bool:
+        """Delete the folder with all that is in it, and say whether that is done.
+
+        Windows deletes no file that is open, as a virus scanner may have one.
+        """
         self.close()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return not self.folder.exists()
 
     def finished(self) -> frozenset[int]:
         """Return the indices of the layers that are done."""
@@ -167,7 +172,7 @@ class WorkFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            temporary.replace(path)
+            put_in_place(temporary, path)
         except (OSError, SafetensorError) as error:
             with suppress(OSError):  # what there is of it would take space until the next run
                 temporary.unlink()

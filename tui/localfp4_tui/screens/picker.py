@@ -18,6 +18,7 @@ from localfp4.text.sanitize import sanitize
 from localfp4_tui.backend import Backend
 from localfp4_tui.download import Download
 from localfp4_tui.keys import key_name
+from localfp4_tui.looking import ASKED, look_from_afar, look_into
 from localfp4_tui.model_row import ModelRow, is_hub_id
 from localfp4_tui.screens.fit import FitScreen
 from localfp4_tui.widgets.filter_input import FilterInput
@@ -121,10 +122,7 @@ class PickerScreen(ModalScreen[Choice | None]):
     def _tell(self) -> None:
         """Tell more of the row that is marked."""
         row = self._marked()
-        nothing = "No model has such a name; org/name offers one of the hub's for download."
-        if self._is_of_server:
-            nothing = "The server lists no such model."
-        self._told.update(sanitize(row.explanation()) if row is not None else nothing)
+        self._told.update(sanitize(row.explanation()) if row is not None else self._nothing)
 
     @on(OptionList.OptionSelected)
     def _clicked(self) -> None:
@@ -171,14 +169,19 @@ class PickerScreen(ModalScreen[Choice | None]):
 
     @work
     async def action_fit(self) -> None:
-        """Show what fits by length of context, and load the model with the one that is chosen."""
+        """Show what fits by length of context, and load the model with the one that is chosen.
+
+        Of one that is not here, its headers are asked for, and told is whether it would fit.
+        """
         row = self._marked()
-        if row is not None and row.entry.is_local:
-            choice = await self.app.push_screen_wait(
-                FitScreen(self._backend, Choice(row.entry.name))
-            )
-            if choice is not None:
-                self._leave(choice)
+        if row is None:
+            return
+        if not row.entry.is_local:
+            await self._look_from_afar(row)
+            return
+        choice = await self.app.push_screen_wait(FitScreen(self._backend, Choice(row.entry.name)))
+        if choice is not None:
+            self._leave(choice)
 
     def action_close(self) -> None:
         """Close without a choice."""
@@ -196,7 +199,7 @@ class PickerScreen(ModalScreen[Choice | None]):
     async def _download(self, row: ModelRow) -> None:
         """Bring a model here, showing how far it is; at the end its row is like any other."""
         row = self._rows.setdefault(row.entry.name, row)
-        row.error = ""
+        row.error = row.asked = ""
         row.download = row.download or Download(self._backend, row.entry.name)
         try:
             async for _ in row.download.run():
@@ -211,14 +214,16 @@ class PickerScreen(ModalScreen[Choice | None]):
         self._redraw(row)
 
     async def _look_into(self, row: ModelRow) -> None:
-        """Fill in what the headers of a model tell, and whether it fits."""
-        name = row.entry.name
-        try:
-            row.facts = await asyncio.to_thread(self._backend.describe, name)
-            row.fit = await asyncio.to_thread(self._backend.fit, Choice(name))
-        except UserError as error:
-            row.error = str(error)
+        await look_into(row, self._backend)
         self._redraw(row)
+
+    async def _look_from_afar(self, row: ModelRow) -> None:
+        row = self._rows.setdefault(row.entry.name, row)
+        if row.asked != ASKED:
+            row.asked = ASKED
+            self._redraw(row)
+            await look_from_afar(row, self._backend)
+            self._redraw(row)
 
     def _redraw(self, row: ModelRow) -> None:
         name = row.entry.name
@@ -232,6 +237,12 @@ class PickerScreen(ModalScreen[Choice | None]):
         words = _KEYS | ({"picker.choose": "choose"} if self._is_of_server else {})
         keys = ((key_name(self, id_), words[id_]) for id_ in ids)
         return " · ".join(f"{key} {word}" for key, word in keys if key)
+
+    @property
+    def _nothing(self) -> str:
+        if self._is_of_server:
+            return "The server lists no such model."
+        return "No model has such a name; org/name offers one of the hub's for download."
 
     @property
     def _row_width(self) -> int:

@@ -1,4 +1,4 @@
-"""The exact bytes of a model's weights on a card that need not be there."""
+"""The bytes of an outline of a decoder: what the engine's own plan has."""
 
 import torch
 
