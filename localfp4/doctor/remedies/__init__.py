@@ -1,0 +1,1 @@
+"""Commands that mend things, for each system and each way this program was installed."""
