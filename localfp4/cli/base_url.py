@@ -1,16 +1,18 @@
 """Options for models that a server has, and the server that they name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from localfp4.backend.remote import RemoteBackend
 from localfp4.cli.options import engine_options
 from localfp4.cli.progress import load_visibly
 from localfp4.remote.address import parse_address
 from localfp4.remote.key import OPENAI_VARIABLE, OWN_VARIABLE, key_for
+
+if TYPE_CHECKING:
+    from localfp4.backend.remote import RemoteBackend
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -37,7 +39,7 @@ def find_server(
     *,
     sampling: Mapping[str, Any],
     thinking: Mapping[str, Any],
-) -> RemoteBackend:
+) -> "RemoteBackend":
     """Ask the server that was named what it has, telling on standard error if it has to load.
 
     Args:
@@ -50,6 +52,8 @@ def find_server(
         UsageError: Options that only concern models that are run here were given.
         UserError: The server cannot be reached, or the model has to be named.
     """
+    from localfp4.backend.remote import RemoteBackend
+
     _refuse_engine_options()
     address = parse_address(options["base_url"])
     backend = RemoteBackend(

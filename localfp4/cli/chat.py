@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localfp4.backend.local import LocalBackend
-from localfp4.backend.remote import RemoteBackend
-from localfp4.checkpoint.hub import DEMO, locate
+from localfp4.checkpoint.hub import DEMO
 from localfp4.cli.base_url import base_url_options, find_server, require_server_for_key
+from localfp4.cli.completing.values import conversation_ids, model_names
 from localfp4.cli.history_file import open_history
+from localfp4.cli.model_name import meant
 from localfp4.cli.options import (
     chosen_sampling,
     chosen_thinking,
@@ -26,16 +26,18 @@ from localfp4.errors import UserError
 from localfp4.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from localfp4.backend.local import LocalBackend
+    from localfp4.backend.remote import RemoteBackend
     from localfp4.history import SavedConversation, SqliteHistory
+
+    Talker = LocalBackend | RemoteBackend
+    """Who answers: an engine here, or a server."""
 
 NEWEST = "newest"
 
-Talker = LocalBackend | RemoteBackend
-"""Who answers: an engine here, or a server."""
-
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=model_names)
 @engine_options
 @base_url_options
 @sampling_options
@@ -48,6 +50,7 @@ Talker = LocalBackend | RemoteBackend
     is_flag=False,
     flag_value=NEWEST,
     metavar="[ID]",
+    shell_complete=conversation_ids,
     help="Go on with a saved conversation: the newest, or one of `localfp4 history`.",
 )
 @click.option("--plain", is_flag=True, help="Plain lines instead of the full-screen chat.")
@@ -91,14 +94,15 @@ def chat(
 
 def _local(
     model: str, options: Mapping[str, Any], settings: Settings, *, is_plain: bool
-) -> LocalBackend:
+) -> "LocalBackend":
     """Return a backend for a model that is run here.
 
     Raises:
         UserError: There is no such model, or an option is wrong.
     """
-    config = engine_config(settings.aliases.get(model, model), options)
-    locate(config.model)
+    from localfp4.backend.local import LocalBackend
+
+    config = engine_config(meant(model), options)
     if is_plain:
         return LocalBackend(config, sampling=settings.sampling, thinking=_thinking(settings))
     return LocalBackend(config, folders=settings.folders, aliases=settings.aliases)
@@ -106,7 +110,7 @@ def _local(
 
 def _served(
     model: str | None, options: Mapping[str, Any], settings: Settings, *, is_plain: bool
-) -> RemoteBackend:
+) -> "RemoteBackend":
     """Return a backend for a model of a server that was found.
 
     Raises:
@@ -157,7 +161,7 @@ def _thinking(settings: Settings) -> dict[str, Any]:
 
 
 def _talk_in_lines(
-    backend: Talker,
+    backend: "Talker",
     settings: Settings,
     history: "SqliteHistory | None",
     resumed: "SavedConversation | None",
@@ -174,7 +178,7 @@ def _talk_in_lines(
 
 
 def _open_app(
-    backend: Talker,
+    backend: "Talker",
     settings: Settings,
     history: "SqliteHistory | None",
     resumed: "SavedConversation | None",

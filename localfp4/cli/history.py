@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from localfp4.cli.completing.values import conversation_ids
 from localfp4.cli.failure import remark
 from localfp4.cli.history_file import history_path, open_history
 from localfp4.errors import UserError
@@ -29,6 +30,9 @@ _number_option = click.option(
     help="How many to print at most.",
 )
 _json_option = click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+_id_argument = click.argument(
+    "conversation", metavar="ID", type=int, shell_complete=conversation_ids
+)
 
 
 @click.group(invoke_without_command=True)
@@ -36,7 +40,7 @@ _json_option = click.option("--json", "as_object", is_flag=True, help="Print one
 @_json_option
 @click.pass_context
 def history(ctx: click.Context, number: int, as_object: bool) -> None:
-    """List, search, show, export and delete conversations.
+    """List, search, show, rename, export and delete conversations.
 
     Without a command, the newest conversations are listed. Go on with one by
     localfp4 chat --resume ID.
@@ -75,14 +79,14 @@ def search(words: Sequence[str], number: int, as_object: bool) -> None:
 
 
 @history.command()
-@click.argument("conversation", metavar="ID", type=int)
+@_id_argument
 def show(conversation: int) -> None:
     """Print a conversation as Markdown."""
     click.echo(sanitize(as_markdown(_load(conversation))), nl=False)
 
 
 @history.command()
-@click.argument("conversation", metavar="ID", type=int)
+@_id_argument
 @click.option("--format", "form", type=click.Choice(list(_FORMATS)), default="md")
 @click.option("--out", type=click.Path(path_type=Path), help="A new file, instead of printing.")
 def export(conversation: int, form: str, out: Path | None) -> None:
@@ -105,7 +109,23 @@ def export(conversation: int, form: str, out: Path | None) -> None:
 
 
 @history.command()
-@click.argument("conversations", metavar="ID...", nargs=-1, type=int)
+@_id_argument
+@click.argument("words", metavar="TITLE", nargs=-1, required=True)
+def rename(conversation: int, words: Sequence[str]) -> None:
+    """Give a conversation another title."""
+    title = " ".join(sanitize(" ".join(words)).split())
+    if not title:
+        raise UserError("A title has a letter at least; localfp4 history rename 3 Fit of the 4070.")
+    _load(conversation)  # says that there is none before a file is made
+    with open_history() as kept:
+        kept.rename(conversation, title)
+    click.echo(f"renamed conversation {conversation} to “{title}”", err=True)
+
+
+@history.command()
+@click.argument(
+    "conversations", metavar="ID...", nargs=-1, type=int, shell_complete=conversation_ids
+)
 @click.option("--all", "everything", is_flag=True, help="Delete all conversations.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(conversations: Sequence[int], everything: bool, yes: bool) -> None:

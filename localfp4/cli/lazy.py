@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,25 @@ class LazyGroup(click.Group):
         module, _, name = entry.target.partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+    def second_words(self, first: str, incomplete: str) -> list[CompletionItem]:
+        """Return the words that make another command of a command's name, for a shell."""
+        split = ((*name.partition(" "), entry.help) for name, entry in self._table.items())
+        return [
+            CompletionItem(second, help=text)
+            for word, _, second, text in split
+            if word == first and second and second.startswith(incomplete)
+        ]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what a shell may complete to: commands, importing none, or options."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=entry.help)
+            for name, entry in self._table.items()
+            if name.startswith(incomplete) and " " not in name
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localfp4.checkpoint.hub import DEMO, locate
+from localfp4.checkpoint.hub import DEMO
 from localfp4.cli import EXIT_INTERRUPTED
 from localfp4.cli.base_url import base_url_options, find_server, require_server_for_key
+from localfp4.cli.completing.values import first_word
 from localfp4.cli.failure import remark
 from localfp4.cli.interrupts import exit_on_interrupt
+from localfp4.cli.model_name import meant
 from localfp4.cli.options import (
     chosen_sampling,
     chosen_thinking,
@@ -61,7 +63,7 @@ class Answerer:
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[MODEL] PROMPT")
+@click.argument("words", nargs=-1, metavar="[MODEL] PROMPT", shell_complete=first_word)
 @engine_options
 @base_url_options
 @sampling_options
@@ -123,8 +125,7 @@ def _opened(
         with closing(find_server(model, options, sampling=sampling, thinking={})) as backend:
             yield Answerer(backend.info(), backend.stream)
         return
-    config = engine_config(DEMO if model is None else model, options)
-    locate(config.model)
+    config = engine_config(meant(DEMO if model is None else model), options)
     with exit_on_interrupt():
         engine = _load(config)
     with closing(engine):

@@ -45,6 +45,19 @@ def test_help_loads_nothing_heavy_and_no_command(arguments: list[str], cli: "Com
     subprocess.run([sys.executable, "-c", script], check=True, env=cli.environment())
 
 
+def test_classes_of_click_need_not_be_generic(cli: "CommandLine") -> None:
+    script = (
+        "import click\n"
+        "from click.shell_completion import CompletionItem\n"
+        "def refuse(cls, _): raise TypeError(f'{cls} is not generic before click 8.5')\n"
+        "for one in (CompletionItem, click.ParamType, click.Choice):\n"
+        "    one.__class_getitem__ = classmethod(refuse)\n"
+        "import localfp4.cli.completing.shells, localfp4.cli.config, localfp4.cli.entry\n"
+        "import localfp4.cli.options, localfp4.cli.serve.options\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=cli.environment())
+
+
 @pytest.mark.parametrize("command", ["chat", "run", "serve"])
 def test_the_help_of_a_command_loads_neither_torch_nor_textual(
     command: str, cli: "CommandLine"

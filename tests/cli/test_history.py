@@ -105,6 +105,13 @@ def test_a_conversation_is_shown_and_exported(kept: "CommandLine", tmp_path: Pat
     kept.refuses("history", "export", "2", "--out", missing, words="cannot be written")
 
 
+def test_a_conversation_gets_another_title(kept: "CommandLine") -> None:
+    assert "“Blue skies”" in kept("history", "rename", "1", "Blue  skies\x1b[2J").stderr
+    assert kept("history").stdout.splitlines()[2].endswith("Blue skies")
+    kept.refuses("history", "rename", "7", "x", words="no conversation 7")
+    kept.refuses("history", "rename", "1", " ", words="A title has a letter at least")
+
+
 def test_conversations_are_deleted(kept: "CommandLine") -> None:
     kept.refuses("history", "delete", "1", words="say --yes")
     kept.refuses("history", "delete", "1", "9", "--yes", words="no conversation 9")

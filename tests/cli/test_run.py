@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localfp4 import __version__
+
 if TYPE_CHECKING:
     from tests.cli.conftest import CommandLine
 
@@ -157,7 +159,9 @@ def test_a_bug_is_one_sentence_and_a_log(cli: "CommandLine") -> None:
     assert "Traceback" not in done.stderr
     if os.name != "nt":
         (log,) = cli.home.rglob("localfp4-errors.log")
-        assert "a kernel went wrong" in log.read_text(encoding="utf-8")
+        text = log.read_text(encoding="utf-8")
+        assert "a kernel went wrong" in text
+        assert text.splitlines()[0].endswith(f" localfp4 {__version__}: run")  # and no prompt
 
 
 def test_a_bug_shows_its_traceback_on_demand(cli: "CommandLine") -> None:

@@ -1,13 +1,18 @@
 """The facts file: complete, consistent with its own rule, and fairly split."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from localfp4.cli import entry
 from recipe.conversation import ASK, HELD_ASK
 from recipe.facts import Fact
 from recipe.grading import has_required, resembles
 from recipe.text import normalise
+
+FACTS = Path(__file__).parents[2] / "assets" / "demo" / "facts.toml"
 
 COMMANDS = [
     "chat",
@@ -82,3 +87,10 @@ def test_follow_up_answers_meet_their_own_rule(facts: list[Fact]) -> None:
     for fact in facts:
         for reference in fact.follow.values():
             assert resembles(reference, reference)
+
+
+def test_every_command_that_it_speaks_of_is_there() -> None:
+    text = FACTS.read_text(encoding="utf-8")
+    named = set(re.findall(r"`localfp4 ([a-z]+)", text))
+    assert len(named) > 10
+    assert named <= {name.partition(" ")[0] for name in entry.COMMANDS}
