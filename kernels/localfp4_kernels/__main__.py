@@ -5,6 +5,7 @@ python -m localfp4_kernels --cc 120 --precision w4a4
 """
 
 import argparse
+import errno
 import importlib.metadata
 import os
 import sys
@@ -42,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     head = f"{title}, Triton {triton[0]}.{triton[1]}, precision {chosen.precision}"
     try:
         print(f"{head}\n\n{_report(target, Precision(chosen.precision), triton)}", flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # the latter on Windows
+            raise
         # Whoever read has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

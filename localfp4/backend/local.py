@@ -14,6 +14,7 @@ from localfp4.backend.compare import compare
 from localfp4.backend.downloads import download
 from localfp4.backend.fits import Fits, chosen
 from localfp4.backend.gauges import DeviceGauges
+from localfp4.checkpoint.names.spelling import own_name
 from localfp4.config import EngineConfig
 from localfp4.engine.client import EngineClient
 from localfp4.engine.protocol import LOADER
@@ -147,8 +148,10 @@ class LocalBackend:
     def fit(self, choice: Choice) -> Fit:
         """Plan a model for what is free now, and what the loaded one would give back.
 
+        Of a model of the hub that is not here, headers are read.
+
         Raises:
-            UserError: It is not here, or cannot be run.
+            UserError: It cannot be had, or cannot be run.
         """
         stats = self.stats() if self.alive() else None
         held = stats.memory_engine_bytes if stats else 0
@@ -160,7 +163,7 @@ class LocalBackend:
         Raises:
             UserError: It cannot be had; the message says why.
         """
-        yield from download(self._meant(model))
+        yield from download(self._meant(model), self._config.log_file)
 
     def compare(
         self, request: Request, choices: Sequence[Choice]
@@ -214,4 +217,5 @@ class LocalBackend:
 
     def _meant(self, model: str) -> str:
         """Return what a name of the user's own stands for, or the name."""
-        return self._aliases.get(model, model)
+        own = own_name(model, self._aliases)
+        return model if own is None else self._aliases[own]

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from localfp4.errors import UserError
+from localfp4.file_moves import put_in_place
 
 
 def write_file(path: Path, content: bytes) -> Path:
@@ -18,7 +19,7 @@ def write_file(path: Path, content: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             unfinished.write_bytes(content)
-            unfinished.replace(path)
+            put_in_place(unfinished, path)
         finally:
             with suppress(FileNotFoundError):
                 unfinished.unlink()

@@ -60,7 +60,7 @@ class DiskStore:
         Raises:
             UserError: The folder cannot be used.
         """
-        folder = folder.expanduser().absolute()
+        folder = Path(os.path.expanduser(folder)).absolute()
         self._fingerprint = fingerprint
         self._folder = folder / fingerprint.hex()
         self._max_bytes = max_bytes

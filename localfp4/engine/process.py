@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from importlib import import_module
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from localfp4 import errors
 from localfp4.config import EngineConfig
+from localfp4.engine.children import Pipe
 from localfp4.engine.faults import (
     device_lost,
     first_line,
@@ -37,6 +37,7 @@ from localfp4.engine.protocol import (
 from localfp4.engine.reception import Reception
 from localfp4.engine.replies import kind_of
 from localfp4.engine.wire import FrontEndGoneError, Wire
+from localfp4.logs import in_one_line, logging_beside
 from localfp4.messages import Finished, LoadProgress
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ STATS_INTERVAL_S = 0.25
 _logger = logging.getLogger(__name__)
 
 
-def main(connection: Connection, config: EngineConfig, loader: str) -> None:
+def main(connection: Pipe, config: EngineConfig, loader: str) -> None:
     """Run an engine until it is told to shut down or the other end of the pipe closes.
 
     Args:
@@ -57,13 +58,18 @@ def main(connection: Connection, config: EngineConfig, loader: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     capture_output()
-    wire = Wire(connection)
+    with logging_beside(config.log_file, "engine"):
+        _work(Wire(connection), config, loader)
+
+
+def _work(wire: Wire, config: EngineConfig, loader: str) -> None:
     try:
         engine = _load(wire, config, loader)
         if engine is None:
             sys.exit(1)
         with closing(engine):
             wire.send(engine.info)
+            _logger.info("%s is ready on %s", config.model, engine.info.device)
             EngineLoop(engine, wire).run()
     except FrontEndGoneError:
         return
@@ -129,6 +135,7 @@ def _load(wire: Wire, config: EngineConfig, loader: str) -> "Engine | None":
     except FrontEndGoneError:
         raise
     except errors.UserError as error:
+        _logger.info("%s is refused: %s", config.model, in_one_line(error))
         wire.send(LoadFailed(kind_of(error), str(error)))
     except Exception as error:
         _logger.exception("loading failed")

@@ -1,7 +1,6 @@
 """An engine process's end of the pipe to its front end."""
 
-from multiprocessing.connection import Connection
-
+from localfp4.engine.children import Pipe
 from localfp4.engine.protocol import Command, Report
 
 
@@ -15,7 +14,7 @@ class Wire:
     One thread may send while another receives.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Pipe) -> None:
         self._connection = connection
 
     def send(self, report: Report) -> None:

@@ -151,7 +151,9 @@ class ReferenceLogits:
                 f"{size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free; read fewer tokens, "
                 "or set TMPDIR to a folder with more room."
             )
-        self._file = tempfile.TemporaryDirectory(prefix="localfp4-", dir=folder)
+        self._file = tempfile.TemporaryDirectory(
+            prefix="localfp4-", dir=folder, ignore_cleanup_errors=True
+        )
         return Path(self._file.name) / "logits"
 
 

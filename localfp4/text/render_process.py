@@ -127,7 +127,7 @@ class RenderProcess:
         arguments = (json.dumps(sys.path), str(self._limits.cpu_s), str(self._limits.memory_bytes))
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-c", _BOOT, *arguments],
+                [_interpreter(), "-I", "-X", "utf8", "-c", _BOOT, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -146,6 +146,18 @@ class RenderProcess:
         if self._end is not None:
             self._end()
         self._process, self._end, self._has_replied = None, None, False
+
+
+def _interpreter() -> str:
+    """Return which Python to start: on Windows the one that a virtual environment's would start.
+
+    That would be a child of the process which is put into a job, and perhaps outside of the job.
+    multiprocessing starts it so, too (popen_spawn_win32.py).
+    """
+    if sys.platform == "win32":
+        return str(getattr(sys, "_base_executable", None) or sys.executable)
+    else:
+        return sys.executable
 
 
 def _end_process(process: subprocess.Popen[bytes], parent: int) -> None:

@@ -6,6 +6,7 @@ is gone ends with it, at the latest when its processor time is up.
 """
 
 import json
+import signal
 import struct
 import sys
 from contextlib import suppress
@@ -80,20 +81,15 @@ def _compiled(source: str) -> Template:
 
 def _obey_limits(memory_bytes: int) -> None:
     """Bound the memory, and leave Ctrl-C to the parent. Windows has other means: a job object."""
-    if sys.platform == "win32":
-        return
-    import resource
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(ValueError):  # macOS refuses; the limit on time remains
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if sys.platform != "win32":
+        import resource
+
+        with suppress(ValueError):  # macOS refuses; the limit on time remains
+            resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
 def _set_alarm(cpu_seconds: float) -> None:
     """Have the system end this process, without asking Python, after so much processor time."""
-    if sys.platform == "win32":
-        return
-    import signal
-
-    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)

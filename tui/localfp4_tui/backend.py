@@ -67,8 +67,10 @@ class Backend(Protocol):
     def fit(self, choice: Choice) -> Fit:
         """Plan a model for what is free now; fast once a model has been planned before.
 
+        Of a model of the hub that is not here, headers are read first.
+
         Raises:
-            UserError: It is not on this computer, or cannot be run.
+            UserError: It cannot be had, or cannot be run.
         """
 
     def download(self, model: str) -> Generator[LoadProgress, None, None]:

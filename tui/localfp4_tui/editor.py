@@ -1,4 +1,4 @@
-"""Writing a text in the user's own editor; no widgets."""
+"""The user's own editor, for a text or a file; no widgets."""
 
 import os
 import shlex
@@ -44,11 +44,20 @@ def write_in_editor(text: str, command: Sequence[str]) -> str:
         with tempfile.TemporaryDirectory(prefix="localfp4-", ignore_cleanup_errors=True) as folder:
             file = Path(folder) / "message.md"
             file.write_text(text, encoding="utf-8", newline="\n")
-            _run([*command, str(file)])
+            _run([*command, str(file)], _KEPT)
             return _saved(file)
     except OSError as error:
         reason = error.strerror or str(error)
         raise RequestError(f"The text could not be handed over ({reason}); {_KEPT}.") from None
+
+
+def edit_file(file: Path, command: Sequence[str]) -> None:
+    """Have an editor open a file, and wait for the editor to end.
+
+    Raises:
+        RequestError: The editor could not be started or failed.
+    """
+    _run([*command, str(file)], f"{file} is as it was left")
 
 
 def _split(chosen: str, variable: str) -> list[str]:
@@ -58,19 +67,21 @@ def _split(chosen: str, variable: str) -> list[str]:
     raise RequestError(f"The variable {variable} names no editor: {chosen}")
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], kept: str) -> None:
     name = Path(command[0]).name
     try:
         with _interrupts_ignored():
-            status = subprocess.run(command, check=False).returncode
+            # Windows starts batch files, such as Visual Studio Code's, only by their whole names.
+            program = shutil.which(command[0]) or command[0]
+            status = subprocess.run([program, *command[1:]], check=False).returncode
     except FileNotFoundError:
         hint = "name another in the variable EDITOR"
         raise RequestError(f"There is no editor {name}; {hint}.") from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RequestError(f"{name} could not be started ({reason}); {_KEPT}.") from None
+        raise RequestError(f"{name} could not be started ({reason}); {kept}.") from None
     if status != 0:
-        raise RequestError(f"{name} ended with an error (status {status}); {_KEPT}.")
+        raise RequestError(f"{name} ended with an error (status {status}); {kept}.")
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-_CLOSED = tuple(getattr(signal, n) for n in ("SIGHUP", "SIGBREAK") if hasattr(signal, n))
-"""What a terminal sends that is closed; the second one on Windows."""
+_NAMES = ("SIGHUP", "SIGBREAK", "SIGTERM")
+"""A terminal that is closed sends the first. On Windows, the second one comes of Ctrl-Break, with the
+console still there; a closed one sends it too, but ends the program before Python hears of it."""
 
 
 class Endings:
@@ -22,7 +23,7 @@ class Endings:
         self._loop = asyncio.get_running_loop()
         self._before = {}
         try:
-            for number in (*_CLOSED, signal.SIGTERM):
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
                 self._before[number] = signal.signal(number, self._handle)
         except ValueError:
             self._before.clear()
@@ -33,7 +34,7 @@ class Endings:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number in _CLOSED:
+        if number == getattr(signal, "SIGHUP", None):
             _let_go_of_the_terminal()
         self._loop.call_soon_threadsafe(self._end, number)
 

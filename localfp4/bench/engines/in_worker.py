@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from multiprocessing import parent_process
-from multiprocessing.connection import Connection
 from threading import Thread
 
 from localfp4.bench.engines.contestant import (
@@ -34,13 +33,14 @@ from localfp4.bench.engines.worker_protocol import (
 )
 from localfp4.bench.events import in_words
 from localfp4.bench.records import Status
+from localfp4.engine.children import Pipe
 from localfp4.engine.log import capture_output
 from localfp4.errors import ContextError, UserError
 
 _logger = logging.getLogger(__name__)
 
 
-def main(pipe: Connection, entrant: Entrant) -> None:
+def main(pipe: Pipe, entrant: Entrant) -> None:
     """Run a contestant until it is told to close or nobody is there to tell it.
 
     Args:
@@ -74,7 +74,7 @@ class _NobodyListensError(Exception):
     """The other end of the pipe closed."""
 
 
-def _send(pipe: Connection, report: Report) -> None:
+def _send(pipe: Pipe, report: Report) -> None:
     try:
         pipe.send(report)
     except OSError as error:
@@ -88,7 +88,7 @@ def _stand_alone() -> None:
     ended at once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setsid"):
+    if sys.platform != "win32":
         os.setsid()
     Thread(target=_end_with_parent, name="localfp4-bench-parent", daemon=True).start()
 
@@ -98,12 +98,12 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     parent.join()
-    if hasattr(os, "killpg"):
+    if sys.platform != "win32":
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)
 
 
-def _load(pipe: Connection, entrant: Entrant) -> Contestant | None:
+def _load(pipe: Pipe, entrant: Entrant) -> Contestant | None:
     """Load the contestant, telling how far it is; ``None`` after telling why it cannot be."""
     loading = load_guarded(entrant)
     try:
@@ -121,7 +121,7 @@ def _load(pipe: Connection, entrant: Entrant) -> Contestant | None:
     return None
 
 
-def _commands(pipe: Connection) -> Iterator[Command]:
+def _commands(pipe: Pipe) -> Iterator[Command]:
     try:
         while not isinstance(command := pipe.recv(), Close):
             yield command

@@ -18,8 +18,8 @@ from localfp4.bench.peaks import Limits
 from localfp4.bench.planning.sizing import sized
 from localfp4.bench.records import About, Measured, Work
 from localfp4.bench.workload import Case, requests
-from localfp4.checkpoint.cache import revision_of
 from localfp4.checkpoint.hub import find
+from localfp4.checkpoint.store.cache import revision_of
 from localfp4.config import EngineConfig
 from localfp4.engine.engine import Engine
 from localfp4.engine.faults import no_room_to_load, out_of_memory_as

@@ -7,6 +7,7 @@ killed with all that it started.
 import atexit
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from multiprocessing import get_context
@@ -32,7 +33,7 @@ from localfp4.bench.engines.worker_protocol import (
 from localfp4.bench.peaks import Limits
 from localfp4.bench.records import About, Measured, Work
 from localfp4.bench.workload import Case
-from localfp4.engine.children import receive, sigint_blocked, signal_name
+from localfp4.engine.children import kill_descendants, receive, sigint_blocked, signal_name
 from localfp4.engine.log import log_path
 from localfp4.messages import LoadProgress
 
@@ -158,11 +159,13 @@ class Worker:
         atexit.unregister(self.stop)
 
     def _kill(self, pid: int) -> None:
-        if hasattr(os, "killpg"):
+        if sys.platform != "win32":
             # There is no such group before the process has made its session, and none after it has
             # ended unless it left others behind.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
+        else:
+            kill_descendants(pid)
         self._process.kill()
 
     def _cause_of_death(self) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from localfp4.bench.engines.gguf_file import GgufHeader
 from localfp4.bench.workload import Case
-from localfp4.checkpoint.cache import folder_bytes
 from localfp4.checkpoint.display import shown
 from localfp4.checkpoint.hub import DEMO, Source, find
 from localfp4.checkpoint.index import quant_config
+from localfp4.checkpoint.store.cache import folder_bytes
 from localfp4.errors import CheckpointError, UserError
 from localfp4.text.files import language_model_settings, read_json
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localfp4.checkpoint.hub import locate
-from localfp4.checkpoint.snapshot import HubModel, cached
+from localfp4.checkpoint.store.snapshot import HubModel, cached
 from localfp4.config import EngineConfig
 from localfp4.errors import UnsupportedModelError
 from localfp4.server.defaults import Defaults

@@ -16,7 +16,7 @@ from localfp4.remote.health import health
 
 _LOOK_EVERY_S = 0.25
 _ASKING_S = 2.0
-_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
 
 
 def run(
@@ -93,13 +93,24 @@ class _Signals:
         if self._process is None:
             self._early.append(number)
         else:
-            self._process.send_signal(number)
+            _send(self._process, number)
 
     def pass_to(self, process: "subprocess.Popen[bytes]") -> None:
         """Have a process get them from now on."""
         self._process = process
         for number in self._early:
-            process.send_signal(number)
+            _send(process, number)
+
+
+def _send(process: "subprocess.Popen[bytes]", number: int) -> None:
+    """Send a signal to a process; on Windows, which can only end it, everything but Ctrl-C does.
+
+    Ctrl-C goes there to all programs of a console, and Python can send it to none.
+    """
+    if os.name == "posix":
+        process.send_signal(number)
+    elif number != signal.SIGINT:
+        process.terminate()
 
 
 @contextmanager

@@ -12,6 +12,12 @@ _REASONS = {
     errno.EACCES: "it may only be used by administrators; choose a --port from 1024 on",
     errno.EADDRNOTAVAIL: "this computer has no such address; choose another --host",
 }
+_ON_WINDOWS = {
+    errno.EACCES: "Windows keeps it for itself, as Hyper-V and WSL have it do with many, or another "
+    "program for itself alone; choose another --port (`netsh interface ipv4 show "
+    "excludedportrange protocol=tcp` lists what Windows keeps)",
+}
+"""Windows has no ports that only administrators may use."""
 
 
 def listen(settings: ServerSettings) -> socket.socket:
@@ -34,13 +40,15 @@ def listen(settings: ServerSettings) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
-            # Elsewhere it would let two servers listen at one port.
+            # Windows lets a server listen again after a restart without it, and with it would let two
+            # listen at one port (tried out in github.com/python-trio/trio/issues/928).
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
-        reason = _REASONS.get(error.errno or 0, str(error))
+        reasons = _REASONS if os.name == "posix" else _REASONS | _ON_WINDOWS
+        reason = reasons.get(error.errno or 0, str(error))
         raise UserError(f"Cannot listen at {where}: {reason}.") from error
     return listener
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from localfp4.errors import UserError
 from localfp4.file_lock import try_lock
+from localfp4.file_moves import put_in_place
 
 _NAP_S = 0.1
 
@@ -30,6 +31,7 @@ class RunningServer:
         url: Where, without a path.
         engine: What answers: ``localfp4`` or ``vllm``.
         started_s: When it was started, in seconds since 1970.
+        source: The model that it loaded, as ``locate`` takes it; empty where that is not told.
     """
 
     process_id: int
@@ -37,6 +39,7 @@ class RunningServer:
     url: str
     engine: str
     started_s: float
+    source: str = ""
 
     @property
     def port(self) -> int:
@@ -152,7 +155,7 @@ def _write(path: Path, server: RunningServer) -> None:
     """Write a file that appears whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(server)), encoding="utf-8")
-    partial.replace(path)
+    put_in_place(partial, path)
 
 
 def _read(path: Path) -> RunningServer | None:
@@ -164,6 +167,7 @@ def _read(path: Path) -> RunningServer | None:
             url=str(told["url"]),
             engine=str(told["engine"]),
             started_s=float(told["started_s"]),
+            source=str(told.get("source", "")),
         )
     except (
         OSError,
