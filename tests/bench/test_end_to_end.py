@@ -79,6 +79,7 @@ def test_the_report_is_one_table_with_its_machine(script: Any) -> None:
     assert r"ImportError: a\|b" in rows[4]
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so_and_ends_with_code_2() -> None:
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(

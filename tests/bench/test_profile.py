@@ -93,6 +93,7 @@ def test_a_profile_of_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     assert "answers of 7 tokens are the shortest" in short["reason"]
 
 
+@pytest.mark.slow
 def test_a_profile_in_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--profile", "-p", "8", "-n", "8", *ON_CPU]
     assert run_command_line(["bench", *arguments]) == 0
@@ -104,6 +105,7 @@ def test_a_profile_in_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "GPU is busy" not in text
 
 
+@pytest.mark.slow
 def test_what_steps_cost_the_host(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,9 +72,14 @@ def test_16_bit_kernels_compute_what_torch_does(fixtures: Path, name: str, token
 @pytest.mark.parametrize(
     ("name", "settings", "largest"),
     [
-        (DENSE, {"precision": "w4a8"}, 0.1),
+        pytest.param(DENSE, {"precision": "w4a8"}, 0.1, marks=pytest.mark.slow),
         (DENSE, {"precision": "w4a16", "kv_cache_dtype": "fp8"}, 0.05),
-        (CALIBRATED, {"precision": "w4a16", "kv_cache_dtype": "fp8-static"}, 0.05),
+        pytest.param(
+            CALIBRATED,
+            {"precision": "w4a16", "kv_cache_dtype": "fp8-static"},
+            0.05,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_narrower_paths_are_taken_and_stay_close(

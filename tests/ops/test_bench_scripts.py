@@ -51,6 +51,7 @@ def run(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 def test_without_a_gpu_a_script_says_so_and_ends_with_code_2() -> None:
     done = run("gemv.py")
     assert done.returncode == 2

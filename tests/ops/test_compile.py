@@ -187,6 +187,7 @@ print("compiled", before)
 """
 
 
+@pytest.mark.slow
 def test_what_was_warmed_up_is_found_again(fixtures: Path, tmp_path: Path) -> None:
     """With real tensors, and with other sizes: neither may ask for another compilation."""
     script = WARM_UP.format(folder=str(fixtures / "ct_qwen3_NVFP4A16"))
