@@ -130,7 +130,7 @@ class EngineLink:
                     return
             raise EngineDiedError(self._death)
         finally:
-            if self._forget(request.id):
+            if self._forget(request.id, events):
                 self.send(Cancel(request.id))
 
     def submit(self, request: Request, inbox: Inbox) -> None:
@@ -168,9 +168,13 @@ class EngineLink:
             self._process.kill()
             self._ended.wait(_FIRM_S)
 
-    def _forget(self, request_id: str) -> bool:
+    def _forget(self, request_id: str, inbox: Inbox) -> bool:
+        """Say whether events still went to an inbox, which ends; another one may have the id now."""
         with self._inboxes_lock:
-            return self._inboxes.pop(request_id, None) is not None
+            if self._inboxes.get(request_id) is not inbox:
+                return False
+            del self._inboxes[request_id]
+            return True
 
     def _send_unlocked(self, command: Command) -> None:
         with suppress(OSError):
@@ -209,7 +213,7 @@ class EngineLink:
         if (inbox := self._inboxes.get(event.id)) is None:
             return
         if isinstance(event, Finished | Failed):
-            self._forget(event.id)
+            self._forget(event.id, inbox)
             _log_end(event)
         inbox.put(event)
 

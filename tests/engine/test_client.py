@@ -282,6 +282,20 @@ def test_what_is_submitted_goes_to_an_inbox_up_to_its_end(shared: EngineClient) 
     assert shared.death() == ""
 
 
+def test_a_stream_that_is_left_after_its_end_spares_the_next_of_its_id(
+    shared: EngineClient,
+) -> None:
+    before = shared.stream(_request("heir", "one"))
+    while not isinstance(next(before), Finished):
+        pass
+    inbox: SimpleQueue[Event | None] = SimpleQueue()
+    shared.submit(_request("heir", "repeat 2000"), inbox)
+    before.close()
+    while not isinstance(event := inbox.get(timeout=PROMPTLY_S), Finished):
+        assert event is not None
+    assert event.reason != "cancelled"
+
+
 def test_inboxes_hear_of_the_death_of_the_engine(own: EngineClient) -> None:
     inbox: SimpleQueue[Event | None] = SimpleQueue()
     own.submit(_request("a", "repeat 100000"), inbox)
