@@ -137,6 +137,7 @@ def test_each_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str])
     assert printed.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_itself_completes(real_cli: "CommandLine", tmp_path: Path) -> None:
     program = tmp_path / "bin" / "localfp4"

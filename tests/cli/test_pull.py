@@ -200,6 +200,7 @@ def until_arrived(home: Path, least_bytes: int) -> None:
     raise AssertionError("the download does not begin")
 
 
+@pytest.mark.slow
 def test_one_waits_for_another_and_goes_on_where_that_was_killed(
     hub: FakeHub, tmp_path: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_one_waits_for_another_and_goes_on_where_that_was_killed(
     assert whole.read_bytes() == WEIGHTS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
 def test_ctrl_c_says_how_to_go_on(hub: FakeHub, tmp_path: Path) -> None:
     hub.faults[MODEL_FILE] = [Fault(after=1_000_000, stalls=True)]

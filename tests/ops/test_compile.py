@@ -62,6 +62,7 @@ def missed(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("capability", "matches"),
     [

@@ -32,6 +32,7 @@ async def talking(
             yield chat
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_a_conversation_with_the_demo(tmp_path: Path) -> None:
     with closing(SqliteHistory.open(tmp_path / "history.db")) as history:

@@ -131,6 +131,7 @@ def test_every_command_has_an_action_and_a_name_of_its_own() -> None:
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
 
 
+@pytest.mark.slow
 @in_event_loop
 async def test_every_command_and_every_key_does_something_or_says_why_not() -> None:
     async with chatting(FakeBackend(["One."] * 50), history=FakeHistory()) as chat:
