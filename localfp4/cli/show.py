@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from localfp4.checkpoint.display import size
 from localfp4.checkpoint.hub import Source
 from localfp4.checkpoint.inventory import Weights
 from localfp4.cli.completing.values import model_names
@@ -83,13 +84,13 @@ def _in_words(others: Mapping[str, Sequence[str]]) -> list[str]:
 def _facts(found: ModelReport) -> list[str]:
     spec = found.spec
     facts = [("family", spec.family), ("parameters", _count(found.parameters))]
-    facts.append(("weights", f"{found.weight_format}, {_size(found.file_bytes)}"))
+    facts.append(("weights", f"{found.weight_format}, {size(found.file_bytes)}"))
     facts += [("" if number else "layers", words) for number, words in enumerate(found.layers)]
     facts.append(("context", f"{spec.max_context} tokens"))
     wide, narrow = found.kv_bytes_per_token["bfloat16"], found.kv_bytes_per_token["fp8"]
-    facts.append(("KV cache", f"{_size(wide)} a token in 16 bits, {_size(narrow)} in fp8"))
+    facts.append(("KV cache", f"{size(wide)} a token in 16 bits, {size(narrow)} in fp8"))
     if found.state_bytes:
-        facts.append(("state", f"{_size(found.state_bytes)} a sequence, whatever its length"))
+        facts.append(("state", f"{size(found.state_bytes)} a sequence, whatever its length"))
     if found.left_out:
         facts.append(("left out", f"{', '.join(found.left_out)}: only text is run"))
     return [f"  {name:<12}{value}" for name, value in facts]
@@ -103,7 +104,7 @@ def _download(source: Source) -> list[str]:
 def _weights(weights: Sequence[Weights]) -> list[str]:
     rows = [("weights", "stored as", "shape", "count", "size")]
     rows += [
-        (one.name, one.description, _shape(one.shape), str(one.count), _size(one.nbytes))
+        (one.name, one.description, _shape(one.shape), str(one.count), size(one.nbytes))
         for one in weights
     ]
     return _aligned(rows)
@@ -181,11 +182,3 @@ def _count(parameters: int) -> str:
     if parameters >= 10**8:
         return f"{parameters / 1e9:.2f} billion"
     return f"{parameters / 1e6:.2f} million"
-
-
-def _size(count: int) -> str:
-    """Return bytes in the unit that leaves a number below 1000."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
