@@ -10,10 +10,10 @@ from localfp4.checkpoint.store.cache import (
     repositories,
     size_of,
 )
+from localfp4.checkpoint.store.disk import free_bytes
 from localfp4.doctor.facts import CacheFacts
 from localfp4.doctor.gather.disk import (
     file_system,
-    free_bytes,
     has_links,
     is_spinning,
     is_writable,

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,14 +18,6 @@ _VIRTUAL_MAKERS = ("msft", "qemu", "vmware", "vbox", "google", "amazon", "virtio
 def existing(folder: Path) -> Path:
     """Return a folder, or the nearest above it that is there."""
     return next((path for path in (folder, *folder.parents) if os.path.isdir(path)), Path.cwd())
-
-
-def free_bytes(folder: Path) -> int | None:
-    """Return what is free on a folder's disk; the folder need not exist yet."""
-    try:
-        return shutil.disk_usage(existing(folder)).free
-    except OSError:
-        return None
 
 
 def is_writable(folder: Path) -> bool:
